@@ -1,0 +1,157 @@
+-- What needs a hand, why, and what is to be done?
+--
+-- Each line must be worth waking somebody for: the engine heals most faults by itself within seconds, so every
+-- threshold is well beyond the time that it takes for that.
+drop view if exists carillon.attention cascade;
+create view carillon.attention as
+with now as materialized (
+  select carillon.clock() as clock, statement_timestamp() as real
+),
+open_group as materialized (
+  select * from carillon.open_groups
+)
+select
+  'abandoned lease' as kind,
+  'bucket ' || bucket_id || ', ' || count(*) || ' groups of node ' || coalesce(node, '?') || ' (' || coalesce(node_id::text, '?') || ')'
+    as subject,
+  'the owner let its lease run out and no worker has taken over' as why,
+  'look whether any worker is live (node_load) and has a free slot; start one more: it takes over by itself' as what_to_do,
+  min(lease_until) as since,
+  bucket_id,
+  node_id
+from open_group, now
+where state = 'abandoned' and lease_until < now.real - interval '10 seconds'
+group by bucket_id, node_id, node
+union all
+select
+  'overdue groups',
+  'bucket ' || bucket_id || ' (' || topic || '), ' || count(*) || ' groups',
+  'due, free to be claimed, and no worker does',
+  'look whether workers are live and what they are busy with (node_load); start more workers',
+  min(greatest(due_at, not_before)),
+  bucket_id,
+  null
+from open_group, now
+where state = 'overdue' and greatest(due_at, not_before) < now.clock - interval '10 seconds'
+group by bucket_id, topic
+union all
+select
+  'parked deliveries',
+  'bucket ' || d.bucket_id || ', group ' || d.group_number || ': ' || count(*) || ' deliveries',
+  'their owner was lost again and again while they were being sent: ' || min(d.reason),
+  'look at the workers'' logs for what ends them; left alone, these deliveries get their final state at ' || min(b.expires_at),
+  min(d.parked_at),
+  d.bucket_id,
+  null
+from carillon.deferred d
+join carillon.time_buckets b using (bucket_id)
+where d.parked_at is not null
+group by d.bucket_id, d.group_number
+union all
+select
+  'group without progress',
+  'bucket ' || bucket_id || ', group ' || group_number,
+  takeovers || ' claims without one more chunk' || coalesce(': ' || last_fault, ''),
+  'look at the logs of node ' || coalesce(node, '?') || ' for this group; what it can''t do expires at ' || expires_at,
+  started_at,
+  bucket_id,
+  node_id
+from open_group
+where takeovers >= 5
+union all
+select
+  'destination disabled',
+  name,
+  coalesce(disabled_reason, 'no reason was given'),
+  'set right what its receiver refuses (often a rotated secret), then enable it again; until then its reminders are suppressed',
+  disabled_at,
+  null,
+  null
+from carillon.destinations
+where disabled_at is not null
+union all
+select
+  'planner stands',
+  count(*) || ' schedules',
+  'their next moment has no time bucket though it is past',
+  'look whether a worker is live (node_load), and at its log for the task that plans; it catches up by itself',
+  min(s.next_due_at),
+  null,
+  null
+from carillon.schedules s
+cross join now
+where s.next_due_at < now.clock - interval '30 seconds'
+having count(*) > 0
+union all
+select
+  'bucket without groups',
+  'bucket ' || b.bucket_id || ' (' || t.name || ')',
+  'due, but not cut into groups',
+  'look whether a worker is live (node_load); its sweep cuts it within seconds',
+  b.due_at,
+  b.bucket_id,
+  null
+from carillon.time_buckets b
+join carillon.topics t using (topic_id)
+cross join now
+where b.closed_at is null and b.cancelled_at is null
+  and b.due_at < now.clock - interval '5 seconds'
+  and not exists (select from carillon.groups g where g.bucket_id = b.bucket_id)
+union all
+select
+  'dead node holds groups',
+  n.name || ' (' || n.node_id || ')',
+  'no heartbeat for ' || round(extract(epoch from now.real - n.heartbeat_at)) || ' s, and it holds ' || count(*) || ' groups',
+  'end the process if it hangs; its groups are taken over when their leases run out',
+  n.heartbeat_at,
+  null,
+  n.node_id
+from carillon.nodes n
+join open_group g on g.node_id = n.node_id and g.lease_until is not null
+cross join now
+where n.heartbeat_at < now.real - interval '10 seconds' or n.stopped_at is not null
+group by n.node_id, now.real
+union all
+select
+  'clock skew',
+  n.name || ' (' || n.node_id || ')',
+  'its clock is ' || round(n.clock_skew_ms) || ' ms off Postgres''',
+  'set that machine''s time right (NTP); reminders are not affected, but its log lines lie',
+  n.started_at,
+  null,
+  n.node_id
+from carillon.nodes n
+cross join now
+where n.stopped_at is null and n.heartbeat_at > now.real - interval '1 hour' and abs(n.clock_skew_ms) > 500
+union all
+select
+  'ledger partition missing',
+  day.due_day::text || ', ' || day.buckets || ' buckets',
+  'moments are planned on a day that the ledger has no partition for: nothing can be sent then',
+  format('select carillon.make_ledger_day(%L);', day.due_day),
+  day.planned_at,
+  null,
+  null
+from (
+  select due_day, count(*) as buckets, min(planned_at) as planned_at
+  from carillon.time_buckets
+  where closed_at is null
+  group by due_day
+) day
+where exists (
+  select
+  from unnest(array['chunks', 'outcomes', 'failures']) as part
+  where to_regclass('carillon.' || part || to_char(day.due_day, '_YYYYMMDD')) is null
+);
+
+comment on view carillon.attention is
+  'What needs a hand, why, and what to do. Empty when all is well.';
+comment on column carillon.attention.kind is
+  'abandoned lease, overdue groups, parked deliveries, group without progress, destination disabled, planner stands, '
+  'bucket without groups, dead node holds groups, clock skew, ledger partition missing';
+comment on column carillon.attention.subject is 'what it is about';
+comment on column carillon.attention.why is 'what is wrong with it';
+comment on column carillon.attention.what_to_do is 'what an operator can do about it';
+comment on column carillon.attention.since is 'since when';
+comment on column carillon.attention.bucket_id is 'the time bucket, where it is about one';
+comment on column carillon.attention.node_id is 'the node, where it is about one';

@@ -1,0 +1,128 @@
+import { randomUUID } from "node:crypto";
+import express, { type ErrorRequestHandler, type Express, type RequestHandler } from "express";
+import helmet from "helmet";
+import { monotonicMs } from "../clock.ts";
+import { CarillonError } from "../errors.ts";
+import { type Logger, rateLimited } from "../logger.ts";
+import { toCarillonError } from "../store/database.ts";
+import { assertMigrated } from "../store/migrate.ts";
+import { withKeys, withoutKeys } from "./authentication.ts";
+import { jsonBodies } from "./body.ts";
+import type { ApiDeps } from "./deps.ts";
+import { requestFault, sendProblem } from "./problem.ts";
+import { mount, type Route } from "./route.ts";
+import { bucketRoutes } from "./routes/buckets.ts";
+import { destinationRoutes } from "./routes/destinations.ts";
+import { endpointRoutes } from "./routes/endpoints.ts";
+import { placeRoutes } from "./routes/places.ts";
+import { scheduleRoutes } from "./routes/schedules.ts";
+import { subscriptionRoutes } from "./routes/subscriptions.ts";
+import { timetableRoutes } from "./routes/timetables.ts";
+import { topicRoutes } from "./routes/topics.ts";
+import { muteRoutes, userRoutes } from "./routes/users.ts";
+
+/**
+ * The HTTP API (docs/http.md), not yet listening: see `startApi`. Every refusal is a problem (RFC 9457) with a code of
+ * the catalogue.
+ */
+export function createApp(deps: ApiDeps): Express {
+  const app = express();
+  app.disable("etag");
+  app.use(withRequestId());
+  app.use(logged(deps.logger));
+  app.use(helmet());
+  app.use(health(deps));
+  app.use("/v1", deps.openOnLoopback ? withoutKeys() : withKeys(deps.db), jsonBodies(), versionOne(deps));
+  app.use(() => {
+    throw nothingHere();
+  });
+  app.use(answerProblem(deps.logger));
+  return app;
+}
+
+/** All routes under /v1. */
+export function routesOf(deps: ApiDeps): Route[] {
+  return [
+    ...topicRoutes(deps),
+    ...placeRoutes(deps),
+    ...timetableRoutes(deps),
+    ...destinationRoutes(deps),
+    ...userRoutes(deps),
+    ...muteRoutes(deps),
+    ...endpointRoutes(deps),
+    ...subscriptionRoutes(deps),
+    ...scheduleRoutes(deps),
+    ...bucketRoutes(deps),
+  ];
+}
+
+function versionOne(deps: ApiDeps): RequestHandler {
+  const router = express.Router({ caseSensitive: true, strict: true });
+  mount(router, routesOf(deps));
+  router.use(() => {
+    throw nothingHere();
+  });
+  return router;
+}
+
+/** `/livez`: the process answers. `/readyz`: it can do its work. Both without a key. */
+function health(deps: ApiDeps): RequestHandler {
+  const router = express.Router({ caseSensitive: true, strict: true });
+  router.get("/livez", (_request, response) => {
+    response.json({ status: "live" });
+  });
+  router.get("/readyz", async (_request, response) => {
+    if (deps.stopping?.aborted) throw new CarillonError("stopping", "This process is shutting down.");
+    await assertMigrated(deps.db);
+    response.json({ status: "ready" });
+  });
+  return router;
+}
+
+/** A caller's own id is taken over, so that one request can be followed through several logs. */
+function withRequestId(): RequestHandler {
+  return (request, response, next) => {
+    const given = request.get("x-request-id");
+    const requestId = given !== undefined && /^[\w.:-]{1,100}$/.test(given) ? given : randomUUID();
+    response.setHeader("x-request-id", requestId);
+    next();
+  };
+}
+
+/** One line a request. The route's pattern, not the address: that may name a user. */
+function logged(logger: Logger): RequestHandler {
+  return (request, response, next) => {
+    const beganAtMs = monotonicMs();
+    response.once("close", () => {
+      const { route = null, keyId } = response.locals;
+      const tookMs = Math.round(monotonicMs() - beganAtMs);
+      const { method } = request;
+      const status = response.writableFinished ? response.statusCode : null;
+      logger.debug({ requestId: response.getHeader("x-request-id"), method, route, status, tookMs, keyId }, "request");
+    });
+    next();
+  };
+}
+
+function answerProblem(logger: Logger): ErrorRequestHandler {
+  const faults = rateLimited(logger);
+  return (error: unknown, _request, response, next) => {
+    const known = requestFault(error) ?? toCarillonError(error);
+    if (known.status >= 500) {
+      const { route = null } = response.locals;
+      const requestId = response.getHeader("x-request-id");
+      faults.error(
+        `${known.code} ${String(route)}`,
+        { err: known, code: known.code, route, requestId },
+        "request failed",
+      );
+    }
+    // too late for a problem: ending the connection tells the caller that the reply is not whole
+    if (response.headersSent) next(error);
+    else sendProblem(response, known);
+  };
+}
+
+function nothingHere(): CarillonError {
+  return new CarillonError("not_found", "There is nothing at this address.");
+}

@@ -1,0 +1,52 @@
+import { z } from "zod";
+import { int4Max, latitude, localeText, longitude, text, userIdText, zoneText } from "./contract.ts";
+import { newEndpoint } from "./endpoint.ts";
+
+/** Whether times, days and offsets make sense is for src/timetable to say, which knows why; here are their types. */
+const daily = z.strictObject({
+  /** "HH:MM" or "HH:MM:SS" */
+  time: text(0, 20),
+  zone: zoneText,
+  /** ISO weekdays, 1 (Monday) to 7 */
+  days: z.array(z.number()).max(7).optional(),
+  gap: z.enum(["shift", "skip"]).optional(),
+  overlap: z.enum(["first", "last", "both"]).optional(),
+});
+
+const timetable = z
+  .strictObject({
+    /** a place's key */
+    place: text(1, 200).optional(),
+    placeId: z.number().int().min(1).max(int4Max).optional(),
+    /** of the user: the nearest place is taken */
+    coordinates: z.strictObject({ latitude, longitude }).optional(),
+    slot: text(1, 100),
+    offsetMinutes: z.number().optional(),
+  })
+  .refine(
+    ({ place, placeId, coordinates }) => countGiven(place, placeId, coordinates) === 1,
+    "Say where by exactly one of place, placeId and coordinates",
+  );
+
+export const newSubscription = z
+  .strictObject({
+    userId: userIdText,
+    topic: text(1, 100),
+    /** RFC 3339 */
+    at: text(0, 64).optional(),
+    daily: daily.optional(),
+    timetable: timetable.optional(),
+    zone: zoneText.optional(),
+    locale: localeText.optional(),
+    endpoints: z.array(newEndpoint).max(20).default([]),
+  })
+  .refine(
+    ({ at, daily, timetable }) => countGiven(at, daily, timetable) === 1,
+    "Say when by exactly one of at, daily and timetable",
+  );
+
+export type NewSubscription = z.infer<typeof newSubscription>;
+
+function countGiven(...values: readonly unknown[]): number {
+  return values.filter((value) => value !== undefined).length;
+}

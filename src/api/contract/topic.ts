@@ -1,0 +1,25 @@
+import { z } from "zod";
+import { coded, freeJson, slugText, text } from "./contract.ts";
+
+const settings = {
+  title: text(0, 1000).optional(),
+  body: text(0, 10_000).optional(),
+  data: freeJson.optional(),
+  deliveryMode: z.enum(["at_least_once", "at_most_once"]).optional(),
+  expiresAfterMs: z.number().int().min(1000).max(604_800_000).optional(),
+  catchUp: z.enum(["skip", "latest", "all"]).optional(),
+  /** null: by population */
+  groupCount: z
+    .number()
+    .int()
+    .max(65_536)
+    .refine((count) => count >= 2, {
+      message: "A preset group count must be at least 2",
+      params: coded("group_count_too_small"),
+    })
+    .nullable()
+    .optional(),
+};
+
+export const newTopic = z.strictObject({ name: slugText, ...settings });
+export const topicPatch = z.strictObject(settings);

@@ -1,0 +1,76 @@
+import { z } from "zod";
+import { CarillonError } from "../../errors.ts";
+import type { PlaceQuery } from "../../store/place-times.ts";
+import type { SubscriptionRequest, When } from "../../store/subscription-request.ts";
+import { endSubscription, readSubscription, type Subscription, subscribe } from "../../store/subscriptions.ts";
+import { itemPointer, oneOrMany, parser, text } from "../contract/contract.ts";
+import { type NewSubscription, newSubscription } from "../contract/subscription.ts";
+import type { ApiDeps } from "../deps.ts";
+import { type Route, route } from "../route.ts";
+import { shownPlace } from "./schedules.ts";
+
+const subscriptionPath = z.strictObject({ id: text(1, 100) });
+
+export function subscriptionRoutes({ db, planHorizonMs }: ApiDeps): Route[] {
+  const params = parser(subscriptionPath, ":");
+  return [
+    route({
+      method: "post",
+      path: "/subscriptions",
+      scope: "subscribe",
+      body: oneOrMany(newSubscription, "subscriptions"),
+      run: async ({ body: { items, bulk } }) => {
+        const pointer = itemPointer("subscriptions", bulk);
+        const requests = items.map((item, index) => requestOf(item, pointer(index)));
+        const saved = await subscribe(db, requests, { planHorizonMs });
+        if (bulk) {
+          const subscriptions = saved.map(({ created, ...each }) => ({ ...shown(each), created }));
+          return { status: 200, body: { subscriptions } };
+        }
+        const [subscription] = saved;
+        if (subscription === undefined) throw new CarillonError("internal", "The subscription was not stored.");
+        const { created, ...rest } = subscription;
+        return { status: created ? 201 : 200, body: shown(rest) };
+      },
+    }),
+    route({
+      method: "get",
+      path: "/subscriptions/:id",
+      scope: "subscribe",
+      params,
+      run: async ({ params: { id } }) => ({ status: 200, body: shown(await readSubscription(db, id)) }),
+    }),
+    route({
+      method: "delete",
+      path: "/subscriptions/:id",
+      scope: "subscribe",
+      params,
+      run: async ({ params: { id } }) => ({ status: 200, body: shown(await endSubscription(db, id)) }),
+    }),
+  ];
+}
+
+function requestOf(item: NewSubscription, pointer: string): SubscriptionRequest {
+  const { userId, topic, zone, locale, endpoints } = item;
+  return { userId, topic, zone, locale, endpoints, pointer, when: whenOf(item) };
+}
+
+/** The contract has made sure that there is exactly one of the three. */
+function whenOf({ at, daily, timetable }: NewSubscription): When {
+  if (at !== undefined) return { at };
+  if (daily !== undefined) return { daily };
+  if (timetable === undefined) throw new CarillonError("internal", "A subscription came without its moment.");
+  const { slot, offsetMinutes = 0 } = timetable;
+  return { timetable: { where: whereOf(timetable), slot, offsetMinutes } };
+}
+
+function whereOf({ place, placeId, coordinates }: NonNullable<NewSubscription["timetable"]>): PlaceQuery {
+  if (place !== undefined) return { key: place };
+  if (placeId !== undefined) return { placeId };
+  if (coordinates !== undefined) return coordinates;
+  throw new CarillonError("internal", "A subscription came without its place.");
+}
+
+function shown({ place, ...subscription }: Subscription) {
+  return { ...subscription, ...shownPlace(place) };
+}

@@ -1,0 +1,136 @@
+import { readFileSync } from "node:fs";
+import { createApp } from "./api/app.ts";
+import { type ApiServer, startApi } from "./api/server.ts";
+import type { Channel } from "./channels/channel.ts";
+import { createWebhookChannel } from "./channels/webhook.ts";
+import { type Config, requireDatabaseUrl } from "./config.ts";
+import type { Lifecycle } from "./lifecycle.ts";
+import { type Logger, rateLimited } from "./logger.ts";
+import { runPlanner } from "./planner/planner.ts";
+import { type Database, openDatabase } from "./store/database.ts";
+import { assertMigrated } from "./store/migrate.ts";
+import { startWatchdog } from "./worker/watchdog.ts";
+import { startWorker, type Worker } from "./worker/worker.ts";
+
+/** The composition root: puts the parts of a node together. Each part is stopped by the lifecycle, last one first. */
+
+export const version = readVersion();
+
+export interface NodeDeps {
+  readonly config: Config;
+  readonly lifecycle: Lifecycle;
+  readonly logger: Logger;
+}
+
+/** A live node counts as dead, and is no longer counted on when moments are cut, after so many missed leases. */
+const aliveLeases = 1;
+const groupsPerNode = 4;
+const groupFloor = 500;
+const cutBatch = 1000;
+
+/**
+ * The sending and the planning part of a node.
+ * @param channels for tests; by default those that the configuration allows
+ * @throws CarillonError schema_out_of_date, database_unavailable, bad_configuration
+ */
+export async function startWorkerNode(
+  { config, lifecycle, logger }: NodeDeps,
+  channels: readonly Channel[] = [webhookChannel(config)],
+): Promise<Worker> {
+  const databaseUrl = requireDatabaseUrl(config);
+  const { leadMs, horizonMs, groupTarget } = config.planner;
+  const { pollMs, drainMs } = config.worker;
+  const faults = rateLimited(logger);
+  const open = (part: string, max: number): Database =>
+    lifecycle.use(
+      part,
+      openDatabase({
+        url: databaseUrl,
+        applicationName: `carillon ${part} ${config.nodeName}`,
+        max,
+        onError: (error) => faults.warn("pool", { err: error }, "a connection to Postgres broke"),
+      }),
+    );
+  const db = open("planner", 3);
+  await assertMigrated(db);
+  const worker = lifecycle.use(
+    "worker",
+    await startWorker({
+      ...config.lease,
+      ...config.worker,
+      databaseUrl,
+      nodeName: config.nodeName,
+      version,
+      secretKey: config.secretKey,
+      channels,
+      leadMs,
+      logger,
+    }),
+  );
+  // a loop that stands still for most of a lease can't know whether it still has it
+  const watchdog = startWatchdog(Math.floor(config.lease.leaseMs * 0.75));
+  lifecycle.onStop("watchdog", () => watchdog[Symbol.dispose]());
+  const planner = runPlanner(
+    {
+      db,
+      jobsDb: open("planner jobs", 4),
+      options: { horizonMs, leadMs, pollMs, drainMs },
+      cut: { groupTarget, groupsPerNode, groupFloor, aliveMs: config.lease.leaseMs * aliveLeases, batch: cutBatch },
+      logger,
+      faults,
+    },
+    lifecycle.stopping,
+  );
+  lifecycle.onStop("planner", () => planner);
+  return worker;
+}
+
+/**
+ * The HTTP API of a node.
+ * @param openOnLoopback development: no key is asked for
+ * @throws CarillonError schema_out_of_date, database_unavailable
+ */
+export async function startApiNode(
+  { config, lifecycle, logger }: NodeDeps,
+  { openOnLoopback = false }: { readonly openOnLoopback?: boolean } = {},
+): Promise<ApiServer> {
+  const faults = rateLimited(logger);
+  const db = lifecycle.use(
+    "api database",
+    openDatabase({
+      url: requireDatabaseUrl(config),
+      applicationName: `carillon api ${config.nodeName}`,
+      max: 10,
+      onError: (error) => faults.warn("pool", { err: error }, "a connection to Postgres broke"),
+    }),
+  );
+  await assertMigrated(db);
+  const app = createApp({
+    db,
+    logger,
+    secretKey: config.secretKey,
+    egressPolicy: egressPolicy(config),
+    planHorizonMs: config.planner.horizonMs,
+    openOnLoopback,
+    stopping: lifecycle.stopping,
+  });
+  const server = lifecycle.use("api", await startApi(app, config.http));
+  logger.info({ url: server.url }, "api listening");
+  return server;
+}
+
+export function webhookChannel(config: Config): Channel {
+  return createWebhookChannel({
+    policy: egressPolicy(config),
+    connectionsPerHost: config.egress.connectionsPerHost,
+  });
+}
+
+function egressPolicy({ egress }: Config) {
+  return { allowLoopback: egress.allowLoopback, allowPrivate: egress.allowPrivateEndpoints };
+}
+
+function readVersion(): string {
+  const parsed: unknown = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"));
+  return typeof parsed === "object" && parsed !== null && "version" in parsed ? String(parsed.version) : "unknown";
+}

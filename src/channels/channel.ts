@@ -1,0 +1,103 @@
+/**
+ * A channel brings reminders to the outside push world. Everything that can become of one send is one of the closed
+ * union `Outcome`; a channel never throws for what a receiver or the network does.
+ */
+
+/** What is to be sent to one endpoint: one delivery. */
+export interface Delivery {
+  /** stable over attempts and rounds: derived from schedule, occurrence, subscription and endpoint */
+  readonly deliveryId: string;
+  /** 0 for the first try, rises with each further one */
+  readonly attempt: number;
+  /** the endpoint's address: for a webhook, what its receiver knows the user by */
+  readonly address: string;
+  /** the webhook destination that the endpoint refers to; null on channels without one */
+  readonly destinationId: number | null;
+  readonly zone: string | null;
+  readonly locale: string | null;
+}
+
+/** What all deliveries of one chunk have in common; serialised once a chunk where the protocol allows. */
+export interface Moment {
+  readonly topic: string;
+  readonly scheduleId: string;
+  readonly occurrence: string;
+  /** RFC 3339 UTC with milliseconds */
+  readonly dueAt: string;
+  /** RFC 3339 UTC: after it nothing is sent */
+  readonly expiresAt: string;
+  readonly bucketId: string;
+  readonly groupNumber: number;
+  /** the sending node, for the receiver's log */
+  readonly node: string;
+  readonly message: Message;
+}
+
+export interface Message {
+  readonly title: string;
+  readonly body: string;
+  /** free-form, handed on as it is */
+  readonly data: unknown;
+}
+
+/** A webhook receiver that an admin set up, with its secrets in the clear (in memory only). */
+export interface Destination {
+  readonly destinationId: number;
+  readonly name: string;
+  readonly url: string;
+  /** `whsec_...`, newest first: each signs, for rotation */
+  readonly secrets: readonly string[];
+  /** 1: one request a reminder; more: up to so many reminders in one signed body */
+  readonly batchSize: number;
+}
+
+export type Outcome =
+  | { readonly kind: "accepted" }
+  /** the receiver refuses this message for good; the endpoint stays */
+  | { readonly kind: "rejected"; readonly reason: string; readonly status?: number }
+  /** the endpoint is no more: to be pruned */
+  | { readonly kind: "gone"; readonly reason: string; readonly status?: number }
+  /** certainly not sent: try again, never before `retryAfterMs` from now where it is given */
+  | { readonly kind: "retry"; readonly reason: string; readonly status?: number; readonly retryAfterMs?: number }
+  /** the credential or destination is refused (401, 403): its circuit opens, attempts aren't burned */
+  | { readonly kind: "auth"; readonly reason: string; readonly status?: number }
+  /** perhaps sent: timeout or reset after bytes were written, 5xx */
+  | { readonly kind: "in_doubt"; readonly reason: string; readonly status?: number; readonly retryAfterMs?: number };
+
+/** The one outcome that needs no telling apart. */
+export const accepted: Outcome = Object.freeze({ kind: "accepted" });
+
+export interface SendRequest {
+  readonly moment: Moment;
+  readonly deliveries: readonly Delivery[];
+  /** null on channels without destinations */
+  readonly destination: Destination | null;
+  /** each request must be answered within this; a request that isn't is in doubt */
+  readonly timeoutMs: number;
+  /**
+   * Asked right before each request's first byte; false means: do not send (lease, expiry or shutdown). Such a
+   * delivery's outcome is `retry` with reason "held_back".
+   */
+  mayBegin(): boolean;
+  /** aborting gives up on what is under way: bytes written -> in_doubt, else retry */
+  readonly signal: AbortSignal;
+  /**
+   * Called once for every delivery, as soon as its outcome is known, with its index in `deliveries`; for a batch,
+   * in one go for all its members. Never called after `send` has resolved.
+   */
+  settle(indexes: readonly number[], outcomes: readonly Outcome[]): void;
+}
+
+export interface Channel {
+  readonly name: ChannelName;
+  /** how many deliveries may usefully travel in one request to this destination */
+  batchSize(destination: Destination | null): number;
+  /** open connections ahead of the instant; never fails */
+  warm(destination: Destination | null, signal: AbortSignal): Promise<void>;
+  /** resolves when every delivery has been settled; never rejects */
+  send(request: SendRequest): Promise<void>;
+  close(): Promise<void>;
+}
+
+export const channelNames = ["webhook", "memory"] as const;
+export type ChannelName = (typeof channelNames)[number];

@@ -1,0 +1,20 @@
+import { Command } from "commander";
+import { version } from "../app.ts";
+import { CarillonError } from "../errors.ts";
+import { exitCodeOf } from "./exit-code.ts";
+import { nodeCommands } from "./node.ts";
+
+const program = new Command("carillon")
+  .description("Reminders to everyone who is due at the same moment, at that moment, once.")
+  .version(version)
+  .showHelpAfterError("(see carillon --help)");
+
+for (const command of nodeCommands()) program.addCommand(command);
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  const said = error instanceof CarillonError ? `${error.message} (${error.code})` : String(error);
+  process.stderr.write(`carillon: ${said}\n`);
+  process.exitCode = exitCodeOf(error);
+}

@@ -1,0 +1,46 @@
+import { Command } from "commander";
+import { type NodeDeps, startApiNode, startWorkerNode } from "../app.ts";
+import { readConfig, requireDatabaseUrl } from "../config.ts";
+import { runUntilSignal, untilAborted } from "../lifecycle.ts";
+import { createLogger } from "../logger.ts";
+import { migrate } from "../store/migrate.ts";
+
+/** The verbs that run a node: they take their configuration from the environment (docs/operating.md). */
+export function nodeCommands(): Command[] {
+  return [
+    new Command("migrate").description("bring the database's schema up to date").action(runMigrate),
+    new Command("api")
+      .description("serve the HTTP API")
+      .action(() => runNode(async (deps) => void (await startApiNode(deps)))),
+    new Command("worker")
+      .description("plan, claim groups and deliver them")
+      .action(() => runNode(async (deps) => void (await startWorkerNode(deps)))),
+    new Command("all").description("API and worker in one process").action(() =>
+      runNode(async (deps) => {
+        await startWorkerNode(deps);
+        await startApiNode(deps);
+      }),
+    ),
+  ];
+}
+
+async function runMigrate(): Promise<void> {
+  const config = readConfig(process.env);
+  const { applied } = await migrate(requireDatabaseUrl(config), { log: createLogger(config.logLevel, "migrate") });
+  process.stdout.write(applied.length === 0 ? "The schema is up to date.\n" : `Applied ${applied.join(", ")}.\n`);
+}
+
+async function runNode(start: (deps: NodeDeps) => Promise<void>): Promise<void> {
+  const config = readConfig(process.env);
+  const logger = createLogger(config.logLevel, config.nodeName);
+  process.exitCode = await runUntilSignal(
+    async (lifecycle) => {
+      await start({ config, lifecycle, logger });
+      process.send?.("ready");
+      await untilAborted(lifecycle.stopping);
+    },
+    { log: logger, stopLimitMs: config.worker.drainMs + 10_000 },
+  );
+  // a parent that listens would keep this process alive
+  process.disconnect?.();
+}

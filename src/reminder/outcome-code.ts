@@ -1,0 +1,72 @@
+/**
+ * What a byte in the ledger means. The table `carillon.outcome_codes` says the same to SQL; a test holds both together.
+ * Numbers are written into the ledger for good: a meaning may be added, never changed.
+ */
+export const outcomeCodes = {
+  accepted: 1,
+  rejected: 10,
+  gone: 11,
+  attemptsExhausted: 12,
+  /** perhaps sent, and not to be sent again */
+  inDoubt: 13,
+  /** perhaps sent, and the user or the endpoint has left before it could be sent again */
+  inDoubtLeft: 14,
+  expired: 20,
+  ended: 30,
+  paused: 31,
+  muted: 32,
+  noEndpoint: 33,
+  destinationDisabled: 34,
+  cancelled: 40,
+  /** certainly not sent: to be tried again */
+  deferred: 50,
+  /** perhaps sent: to be tried again */
+  deferredInDoubt: 51,
+} as const;
+
+export type OutcomeName = keyof typeof outcomeCodes;
+export type OutcomeCode = (typeof outcomeCodes)[OutcomeName];
+
+/** A delivery ends in exactly one of these, and stays there. */
+export const finalStates = ["delivered", "failed", "expired", "suppressed", "cancelled"] as const;
+export type FinalState = (typeof finalStates)[number];
+
+/** In the words of the view `carillon.deliveries`. */
+export type DeliveryState = FinalState | "deferred" | "sending" | "in doubt";
+
+export interface OutcomeMeaning {
+  readonly state: FinalState | "deferred";
+  readonly reason: string;
+  /** counts as a send of which nobody knows whether it arrived */
+  readonly inDoubt: boolean;
+}
+
+export const outcomeMeanings: Readonly<Record<OutcomeCode, OutcomeMeaning>> = {
+  1: { state: "delivered", reason: "accepted", inDoubt: false },
+  10: { state: "failed", reason: "rejected", inDoubt: false },
+  11: { state: "failed", reason: "gone", inDoubt: false },
+  12: { state: "failed", reason: "attempts exhausted", inDoubt: false },
+  13: { state: "failed", reason: "in doubt", inDoubt: true },
+  // it was counted when it became doubtful, in an earlier chunk
+  14: { state: "failed", reason: "in doubt, left meanwhile", inDoubt: false },
+  20: { state: "expired", reason: "expired", inDoubt: false },
+  30: { state: "suppressed", reason: "ended", inDoubt: false },
+  31: { state: "suppressed", reason: "paused", inDoubt: false },
+  32: { state: "suppressed", reason: "muted", inDoubt: false },
+  33: { state: "suppressed", reason: "no endpoint", inDoubt: false },
+  34: { state: "suppressed", reason: "destination disabled", inDoubt: false },
+  40: { state: "cancelled", reason: "cancelled", inDoubt: false },
+  50: { state: "deferred", reason: "not sent", inDoubt: false },
+  51: { state: "deferred", reason: "in doubt", inDoubt: true },
+};
+
+/** Whether a byte read from the ledger is one that this program knows. */
+export function isOutcomeCode(code: number): code is OutcomeCode {
+  return Object.hasOwn(outcomeMeanings, code);
+}
+
+/** The final state that a code stands for; null: not final, the delivery comes again in a later chunk. */
+export function finalStateOf(code: OutcomeCode): FinalState | null {
+  const { state } = outcomeMeanings[code];
+  return state === "deferred" ? null : state;
+}

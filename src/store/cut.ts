@@ -1,0 +1,147 @@
+import type pg from "pg";
+import { type CutPolicy, groupCount, groupRanges } from "../reminder/group.ts";
+import type { Database } from "./database.ts";
+import { inTransaction } from "./executor.ts";
+import { addGroupJobs, type GroupJobPayload } from "./jobs.ts";
+
+export interface CutOptions extends Omit<CutPolicy, "liveNodes"> {
+  /** a node counts as alive when it has been heard of within this */
+  readonly aliveMs: number;
+  /** buckets a transaction */
+  readonly batch: number;
+}
+
+/**
+ * "Which groups does this time have": cuts the buckets that are due up to the end of a second into groups, with one job
+ * each, in a constant number of statements however many buckets there are. Counts and ranges are frozen now.
+ *
+ * Interleavings: two cutters share the buckets out (SKIP LOCKED on the bucket's row, and cut_at is set in the same
+ * transaction). Pause and cancel lock the bucket first too: they come before, and are read here, or after, and find the
+ * groups. Whoever subscribes after the cut is in the range of one of the groups all the same.
+ *
+ * @param untilMs epoch milliseconds: buckets due before this are cut
+ */
+export async function cutBuckets(
+  db: Database,
+  untilMs: number,
+  options: CutOptions,
+): Promise<{ buckets: number; groups: number }> {
+  return inTransaction(db, async (client) => {
+    const liveNodes = await countLiveWorkers(client, options.aliveMs);
+    const buckets = await takeBuckets(client, untilMs, options.batch);
+    if (buckets.length === 0) return { buckets: 0, groups: 0 };
+    const groups = buckets.flatMap((bucket) => {
+      const count = groupCount(bucket.population, bucket.presetCount, { ...options, liveNodes });
+      return groupRanges(count).map((range, groupNumber) => ({ ...range, groupNumber, bucket }));
+    });
+    await client.query(
+      `insert into carillon.groups (bucket_id, group_number, first_slot, last_slot, mark_slot, not_before, halted_at)
+       select bucket_id, group_number, first_slot, last_slot, first_slot, clock_timestamp(),
+         case when halted then clock_timestamp() end
+       from unnest($1::bigint[], $2::int[], $3::int[], $4::int[], $5::boolean[])
+         as g (bucket_id, group_number, first_slot, last_slot, halted)`,
+      [
+        groups.map((group) => group.bucket.bucketId),
+        groups.map((group) => group.groupNumber),
+        groups.map((group) => group.firstSlot),
+        groups.map((group) => group.lastSlot),
+        groups.map((group) => group.bucket.halted),
+      ],
+    );
+    await client.query(
+      `update carillon.time_buckets b set cut_at = clock_timestamp(), population = c.population
+       from unnest($1::bigint[], $2::int[]) as c (bucket_id, population)
+       where b.bucket_id = c.bucket_id`,
+      [buckets.map((bucket) => bucket.bucketId), buckets.map((bucket) => bucket.population)],
+    );
+    await addGroupJobs(client, jobsOf(groups, liveNodes));
+    return { buckets: buckets.length, groups: groups.length };
+  });
+}
+
+interface BucketToCut {
+  readonly bucketId: string;
+  readonly dueAtMs: number;
+  readonly presetCount: number | null;
+  readonly halted: boolean;
+  readonly population: number;
+}
+
+/** Populations up to here are counted; larger ones are estimated from one in 64 hash slots, which costs as little. */
+const countUpTo = 20_000;
+const sampledSlots = 1024;
+
+async function takeBuckets(client: pg.PoolClient, untilMs: number, batch: number): Promise<BucketToCut[]> {
+  const { rows } = await client.query<{
+    bucket_id: string;
+    due_at_ms: number;
+    group_count: number | null;
+    halted: boolean;
+    population: number;
+  }>(
+    `with taken as materialized (
+       select b.bucket_id, b.schedule_id, b.due_at, t.group_count,
+         s.paused_at is not null or t.paused_at is not null as halted
+       from carillon.time_buckets b
+       join carillon.schedules s on s.schedule_id = b.schedule_id
+       join carillon.topics t on t.topic_id = b.topic_id
+       where b.closed_at is null and b.cut_at is null and b.cancelled_at is null
+         and b.due_at < to_timestamp($1::bigint / 1000.0)
+       order by b.due_at, b.bucket_id
+       limit $2
+       for no key update of b skip locked
+     ), counted as materialized (
+       select k.*, (
+         select count(*) from (
+           select from carillon.subscriptions s
+           where s.schedule_id = k.schedule_id and s.ended_at is null
+           limit ${countUpTo}) few) as few
+       from taken k
+     )
+     select c.bucket_id, (extract(epoch from c.due_at) * 1000)::float8 as due_at_ms, c.group_count, c.halted,
+       (case when c.few < ${countUpTo} then c.few else greatest(c.few, (
+         select count(*) * (65536 / ${sampledSlots}) from carillon.subscriptions s
+         where s.schedule_id = c.schedule_id and s.hash_slot < ${sampledSlots} and s.ended_at is null)) end)::int
+         as population
+     from counted c
+     order by c.due_at, c.bucket_id`,
+    [untilMs, batch],
+  );
+  return rows.map((row) => ({
+    bucketId: row.bucket_id,
+    dueAtMs: row.due_at_ms,
+    presetCount: row.group_count,
+    halted: row.halted,
+    population: row.population,
+  }));
+}
+
+async function countLiveWorkers(client: pg.PoolClient, aliveMs: number): Promise<number> {
+  const { rows } = await client.query<{ live: number }>(
+    `select count(*)::int as live from carillon.nodes
+     where role = 'worker' and stopped_at is null
+       and heartbeat_at > clock_timestamp() - $1::int * interval '1 millisecond'`,
+    [aliveMs],
+  );
+  return Math.max(1, rows[0]?.live ?? 1);
+}
+
+/** Each node may hold its share of a second's groups ahead of the moment. */
+function jobsOf(
+  groups: readonly { readonly bucket: BucketToCut; readonly groupNumber: number }[],
+  liveNodes: number,
+): GroupJobPayload[] {
+  const perSecond = new Map<number, number>();
+  for (const { bucket } of groups) {
+    const second = Math.floor(bucket.dueAtMs / 1000);
+    perSecond.set(second, (perSecond.get(second) ?? 0) + 1);
+  }
+  return groups
+    .filter(({ bucket }) => !bucket.halted)
+    .map(({ bucket, groupNumber }) => ({
+      bucketId: bucket.bucketId,
+      groupNumber,
+      dueAtMs: bucket.dueAtMs,
+      share: Math.ceil((perSecond.get(Math.floor(bucket.dueAtMs / 1000)) ?? 1) / liveNodes),
+    }));
+}

@@ -1,0 +1,282 @@
+import { CarillonError, throwAny } from "../errors.ts";
+import type { Database } from "./database.ts";
+import { findDestinations } from "./destinations.ts";
+import { type Executor, inTransaction } from "./executor.ts";
+import { findOrCreateUsers, findUser, lockUsers, type UserRef } from "./users.ts";
+
+/** Where a user can be reached. */
+export interface Endpoint {
+  /** 1-20, the endpoint's number within its user */
+  readonly ordinal: number;
+  readonly channel: string;
+  /** the destination's name; null on channels without one */
+  readonly destination: string | null;
+  readonly address: string;
+  readonly registeredAt: Date;
+  readonly goneAt: Date | null;
+  readonly goneReason: string | null;
+}
+
+export interface NewEndpoint {
+  readonly channel: string;
+  /** the destination's name */
+  readonly destination?: string | undefined;
+  /** default: the user's id */
+  readonly address?: string | undefined;
+}
+
+export const endpointsPerUser = 20;
+
+/** An endpoint to be registered, its user and destination found. */
+export interface WantedEndpoint extends UserRef {
+  readonly channel: string;
+  readonly destinationId: number | null;
+  readonly address: string;
+  /** RFC 6901 pointer to it in the request */
+  readonly pointer: string;
+}
+
+/**
+ * Registers endpoints, each exactly once: an address that is there already stays, one that was gone comes back.
+ *
+ * @param endpoints of users whose rows the caller has locked (`lockUsers`)
+ * @returns the ordinal and whether it is new, for each in order
+ * @throws too_many_endpoints when a user would have more than 20 at once
+ */
+export async function registerEndpoints(
+  executor: Executor,
+  endpoints: readonly WantedEndpoint[],
+): Promise<{ ordinal: number; created: boolean }[]> {
+  const distinct = new Map(endpoints.map((endpoint) => [identityOf(endpoint), endpoint]));
+  const wanted = [...distinct.values()];
+  // An ordinal names an endpoint in the ledger, so those never used come first, then the one gone for longest. Ordinals
+  // are dense, so nobody needs to be asked for all twenty: as many as were used, and as many more as are wanted.
+  const { rows } = await executor.query<{ index: number; ordinal: number; created: boolean }>(
+    `with wanted as materialized (
+       select index::int, w.user_number, w.hash_slot, w.channel, w.destination_id, w.address,
+              carillon.address_key(w.channel, w.destination_id, w.address) as key
+       from unnest($1::bigint[], $2::int[], $3::text[], $4::int[], $5::text[]) with ordinality
+         as w (user_number, hash_slot, channel, destination_id, address, index)
+     ), known as materialized (
+       select w.index, e.hash_slot, e.user_number, e.ordinal, e.gone_at
+       from wanted w
+       join carillon.endpoints e
+         on e.user_number = w.user_number
+        and carillon.address_key(e.channel, e.destination_id, e.address) = w.key
+     ), returned as (
+       update carillon.endpoints e
+       set gone_at = null, gone_reason = null, registered_at = clock_timestamp(), zone = u.zone, locale = u.locale
+       from known k join carillon.users u using (user_number)
+       where k.gone_at is not null
+         and e.hash_slot = k.hash_slot and e.user_number = k.user_number and e.ordinal = k.ordinal
+     ), fresh as materialized (
+       select w.*, row_number() over (partition by w.user_number order by w.index) as nth,
+              count(*) over (partition by w.user_number) as needed
+       from wanted w
+       where not exists (select from known k where k.index = w.index)
+     ), free as (
+       select f.user_number, o.ordinal, e.ordinal is not null as reused,
+              row_number() over (
+                partition by f.user_number order by e.ordinal is not null, e.gone_at, o.ordinal) as nth
+       from (
+         select f.user_number, f.hash_slot, f.needed, coalesce(max(e.ordinal), 0) as used
+         from fresh f
+         left join carillon.endpoints e on e.hash_slot = f.hash_slot and e.user_number = f.user_number
+         where f.nth = 1
+         group by 1, 2, 3
+       ) as f
+       cross join lateral generate_series(1, least(${endpointsPerUser}, f.used + f.needed)) as o (ordinal)
+       left join carillon.endpoints e
+         on e.hash_slot = f.hash_slot and e.user_number = f.user_number and e.ordinal = o.ordinal
+       where e.ordinal is null
+          or (e.gone_at is not null and not exists (
+                select from known k where k.user_number = f.user_number and k.ordinal = o.ordinal))
+     ), placed as (
+       insert into carillon.endpoints
+         (hash_slot, user_number, ordinal, channel, destination_id, address, zone, locale)
+       select f.hash_slot, f.user_number, free.ordinal, f.channel, f.destination_id, f.address, u.zone, u.locale
+       from fresh f
+       join free using (user_number, nth)
+       join carillon.users u using (user_number)
+       order by f.hash_slot, f.user_number, free.ordinal
+       on conflict (hash_slot, user_number, ordinal) do update set
+         channel = excluded.channel, destination_id = excluded.destination_id, address = excluded.address,
+         zone = excluded.zone, locale = excluded.locale, registered_at = clock_timestamp(),
+         gone_at = null, gone_reason = null
+     )
+     select index, ordinal::int, false as created from known
+     union all
+     select f.index, free.ordinal::int, true from fresh f join free using (user_number, nth)`,
+    [
+      wanted.map((endpoint) => endpoint.userNumber),
+      wanted.map((endpoint) => endpoint.hashSlot),
+      wanted.map((endpoint) => endpoint.channel),
+      wanted.map((endpoint) => endpoint.destinationId),
+      wanted.map((endpoint) => endpoint.address),
+    ],
+  );
+  const registered = new Map(
+    rows.flatMap((row) => {
+      const endpoint = wanted[row.index - 1];
+      return endpoint === undefined ? [] : [[identityOf(endpoint), row] as const];
+    }),
+  );
+  const seen = new Set<string>();
+  throwAny(wanted.filter((endpoint) => !registered.has(identityOf(endpoint))).map(tooMany));
+  return endpoints.map((endpoint) => {
+    const identity = identityOf(endpoint);
+    const row = registered.get(identity);
+    if (row === undefined) throw tooMany(endpoint);
+    const created = row.created && !seen.has(identity);
+    seen.add(identity);
+    return { ordinal: row.ordinal, created };
+  });
+}
+
+/** An endpoint of a request, with its user's outside id. */
+export interface EndpointRequest extends NewEndpoint {
+  readonly userId: string;
+  readonly pointer: string;
+}
+
+/**
+ * Registers endpoints of any users, who are created where they are missing: one transaction, a constant number of
+ * statements.
+ *
+ * @throws unknown_destination, destination_mismatch, too_many_endpoints
+ */
+export function saveEndpoints(
+  db: Database,
+  requests: readonly EndpointRequest[],
+): Promise<{ userId: string; endpoint: Endpoint; created: boolean }[]> {
+  return inTransaction(db, async (client) => {
+    const destinations = await findDestinations(client, destinationNames(requests));
+    throwAny(requests.flatMap((request) => mistakesInEndpoint(request, destinations, request.pointer)));
+    const userIds = [...new Set(requests.map((request) => request.userId))];
+    const users = await findOrCreateUsers(
+      client,
+      userIds.map((userId) => ({ userId })),
+    );
+    await lockUsers(client, users.values());
+    const registered = await registerEndpoints(
+      client,
+      requests.map((request) => wantedEndpoint(request, refOf(users, request.userId), destinations, request.pointer)),
+    );
+    const stored = await readEndpoints(client, [...users.values()]);
+    return requests.map(({ userId }, index) => {
+      const { ordinal, created } = registered[index] ?? { ordinal: 0, created: false };
+      const endpoint = stored.get(refOf(users, userId).userNumber)?.find((each) => each.ordinal === ordinal);
+      if (endpoint === undefined) throw noEndpoint(userId, ordinal);
+      return { userId, endpoint, created };
+    });
+  });
+}
+
+/**
+ * A user's endpoints in the order of their ordinals, gone ones too.
+ *
+ * @throws unknown_user
+ */
+export async function listEndpoints(db: Database, userId: string): Promise<Endpoint[]> {
+  const user = await findUser(db.pool, userId);
+  return (await readEndpoints(db.pool, [user])).get(user.userNumber) ?? [];
+}
+
+/**
+ * Takes an endpoint out of use. Its row stays, because the ledger knows it by its ordinal; deleting twice is the same.
+ *
+ * @throws unknown_user, unknown_endpoint
+ */
+export async function removeEndpoint(db: Database, userId: string, ordinal: number): Promise<Endpoint> {
+  const user = await findUser(db.pool, userId);
+  await db.pool.query(
+    `update carillon.endpoints set gone_at = clock_timestamp(), gone_reason = 'removed'
+     where hash_slot = $1 and user_number = $2 and ordinal = $3 and gone_at is null`,
+    [user.hashSlot, user.userNumber, ordinal],
+  );
+  const endpoints = (await readEndpoints(db.pool, [user])).get(user.userNumber);
+  const endpoint = endpoints?.find((each) => each.ordinal === ordinal);
+  if (endpoint === undefined) throw noEndpoint(userId, ordinal);
+  return endpoint;
+}
+
+/** The names of the destinations that endpoints refer to, without repeats. */
+export function destinationNames(endpoints: readonly NewEndpoint[]): string[] {
+  return [...new Set(endpoints.flatMap(({ destination }) => (destination === undefined ? [] : [destination])))];
+}
+
+/** unknown_destination, or destination_mismatch: webhooks need a destination, the other channels have none. */
+export function mistakesInEndpoint(
+  endpoint: NewEndpoint,
+  destinations: ReadonlyMap<string, number>,
+  pointer: string,
+): CarillonError[] {
+  const { channel, destination } = endpoint;
+  const at = { pointer: `${pointer}/destination` };
+  if ((channel === "webhook") !== (destination !== undefined)) {
+    const detail =
+      channel === "webhook" ? "A webhook endpoint needs a destination." : `${channel} has no destinations.`;
+    return [new CarillonError("destination_mismatch", detail, at)];
+  }
+  if (destination === undefined || destinations.has(destination)) return [];
+  const detail = `There is no destination named ${JSON.stringify(destination)}.`;
+  return [new CarillonError("unknown_destination", detail, at)];
+}
+
+/** An endpoint with its destination's number, once `mistakesInEndpoint` has found none. */
+export function wantedEndpoint(
+  endpoint: NewEndpoint & { readonly userId: string },
+  user: UserRef,
+  destinations: ReadonlyMap<string, number>,
+  pointer: string,
+): WantedEndpoint {
+  const { channel, destination, address = endpoint.userId } = endpoint;
+  const destinationId = destination === undefined ? null : (destinations.get(destination) ?? null);
+  return { ...user, channel, destinationId, address, pointer };
+}
+
+async function readEndpoints(executor: Executor, users: readonly UserRef[]): Promise<Map<string, Endpoint[]>> {
+  const { rows } = await executor.query<EndpointRow>(
+    `select e.user_number, e.ordinal::int, e.channel, d.name as destination, e.address, e.registered_at, e.gone_at,
+            e.gone_reason
+     from unnest($1::int[], $2::bigint[]) as u (hash_slot, user_number)
+     join carillon.endpoints e using (hash_slot, user_number)
+     left join carillon.destinations d using (destination_id)
+     order by e.user_number, e.ordinal`,
+    [users.map((user) => user.hashSlot), users.map((user) => user.userNumber)],
+  );
+  return Map.groupBy(rows.map(endpointOf), (_, index) => rows[index]?.user_number ?? "");
+}
+
+interface EndpointRow extends Pick<Endpoint, "ordinal" | "channel" | "destination" | "address"> {
+  readonly user_number: string;
+  readonly registered_at: Date;
+  readonly gone_at: Date | null;
+  readonly gone_reason: string | null;
+}
+
+function endpointOf(row: EndpointRow): Endpoint {
+  const { ordinal, channel, destination, address } = row;
+  const { registered_at: registeredAt, gone_at: goneAt, gone_reason: goneReason } = row;
+  return { ordinal, channel, destination, address, registeredAt, goneAt, goneReason };
+}
+
+/** What `carillon.address_key` makes of it, and whose it is. */
+function identityOf(endpoint: WantedEndpoint): string {
+  return `${endpoint.userNumber}:${endpoint.channel}:${endpoint.destinationId ?? ""}:${endpoint.address}`;
+}
+
+function refOf(users: ReadonlyMap<string, UserRef>, userId: string): UserRef {
+  const user = users.get(userId);
+  if (user === undefined) throw new CarillonError("internal", `User ${JSON.stringify(userId)} was not stored.`);
+  return user;
+}
+
+function tooMany(endpoint: WantedEndpoint): CarillonError {
+  const detail = `A user can have ${endpointsPerUser} endpoints that are not gone.`;
+  return new CarillonError("too_many_endpoints", detail, { pointer: endpoint.pointer });
+}
+
+function noEndpoint(userId: string, ordinal: number): CarillonError {
+  return new CarillonError("unknown_endpoint", `User ${JSON.stringify(userId)} has no endpoint ${ordinal}.`);
+}

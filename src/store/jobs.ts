@@ -1,0 +1,94 @@
+import type { Executor } from "./executor.ts";
+
+/**
+ * graphile-worker's jobs only wake somebody: what is to be done stands in our own rows, and a sweep finds it there when
+ * a job is lost. So a job that comes too early, twice or for nothing does no harm.
+ *
+ * Keys are added with `preserve_run_at`: with `replace`, each sweep would push `run_at` on and starve the job.
+ */
+export const taskNames = {
+  plan: "carillon.plan",
+  cut: "carillon.cut",
+  group: "carillon.group",
+  tidy: "carillon.tidy",
+} as const;
+
+export interface GroupJobPayload {
+  readonly bucketId: string;
+  readonly groupNumber: number;
+  /** epoch milliseconds */
+  readonly dueAtMs: number;
+  /** how many groups of this moment a node may hold ahead of it */
+  readonly share: number;
+}
+
+const jobAttempts = 5;
+
+/** Has a planner run now, once, however many ask for it. Part of the caller's transaction. */
+export async function wakePlanner(executor: Executor): Promise<void> {
+  await executor.query(
+    `select from graphile_worker.add_job($1, '{}'::json, job_key := $1, job_key_mode := 'preserve_run_at', max_attempts := $2)`,
+    [taskNames.plan, jobAttempts],
+  );
+}
+
+/** One job per second in which buckets are due, at the time when they are to be cut into groups. */
+export async function addCutJobs(executor: Executor, dueAtMs: readonly number[], leadMs: number): Promise<void> {
+  const seconds = [...new Set(dueAtMs.map((ms) => Math.floor(ms / 1000)))];
+  if (seconds.length === 0) return;
+  await executor.query(
+    `select from graphile_worker.add_jobs((
+       select array_agg((
+         $1, json_build_object('second', second), null, to_timestamp(second) - $3::int * interval '1 millisecond',
+         $4, $1 || ':' || second, -1, null
+       )::graphile_worker.job_spec)
+       from unnest($2::bigint[]) as s (second)), true)`,
+    [taskNames.cut, seconds, leadMs, jobAttempts],
+  );
+}
+
+/** One job per group, to run at once. */
+export async function addGroupJobs(executor: Executor, jobs: readonly GroupJobPayload[]): Promise<void> {
+  if (jobs.length === 0) return;
+  await executor.query(
+    `select from graphile_worker.add_jobs((
+       select array_agg((
+         $1, json_build_object('bucketId', bucket_id::text, 'groupNumber', group_number, 'dueAtMs', due_at_ms, 'share', share),
+         null, null, $6, $1 || ':' || bucket_id || ':' || group_number, 0, null
+       )::graphile_worker.job_spec)
+       from unnest($2::bigint[], $3::int[], $4::bigint[], $5::int[]) as g (bucket_id, group_number, due_at_ms, share)), true)`,
+    [
+      taskNames.group,
+      jobs.map((job) => job.bucketId),
+      jobs.map((job) => job.groupNumber),
+      jobs.map((job) => job.dueAtMs),
+      jobs.map((job) => job.share),
+      jobAttempts,
+    ],
+  );
+}
+
+/**
+ * A group's job at a known later time. `replace` here: the caller holds the group's fence and knows that nothing is to
+ * be done before.
+ */
+export async function addGroupJobAt(executor: Executor, job: GroupJobPayload, runAt: Date): Promise<void> {
+  await executor.query(
+    `select from graphile_worker.add_job($1, $2::json, job_key := $3, job_key_mode := 'replace', run_at := $4, max_attempts := $5)`,
+    [taskNames.group, JSON.stringify(job), `${taskNames.group}:${job.bucketId}:${job.groupNumber}`, runAt, jobAttempts],
+  );
+}
+
+/**
+ * Adding the key of a job that is just running leaves that row behind for good when its worker dies then; such rows, and
+ * those of workers that died, are removed once graphile-worker counts them as abandoned (four hours).
+ */
+export async function removeDeadJobs(executor: Executor): Promise<number> {
+  const result = await executor.query(
+    `select from graphile_worker.complete_jobs(array(
+       select id from graphile_worker.jobs
+       where task_identifier like 'carillon.%' and attempts >= max_attempts
+         and (locked_at is null or locked_at < now() - interval '4 hours')))`,
+  );
+  return result.rowCount ?? 0;
+}

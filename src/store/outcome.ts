@@ -1,0 +1,266 @@
+import type { Fence } from "./claim.ts";
+import type { Executor, Statement } from "./executor.ts";
+
+/** What is to be recorded of some members of a chunk, in one statement. */
+export interface OutcomeRecord {
+  readonly fence: Fence;
+  readonly dueDay: string;
+  readonly chunkNumber: number;
+  /** numbers the records of one chunk under one epoch */
+  readonly part: number;
+  /** the members' indexes in the chunk; null: all that were to be sent, in order */
+  readonly indexes: readonly number[] | null;
+  readonly codes: Uint8Array;
+  /** milliseconds after the due instant, one a member */
+  readonly afterDueMs: readonly number[];
+  readonly tally: {
+    readonly delivered: number;
+    readonly failed: number;
+    readonly suppressed: number;
+    readonly expired: number;
+    readonly inDoubts: number;
+  };
+  readonly leaseMs: number;
+  /** null where every member was simply accepted at its first try */
+  readonly exceptions: OutcomeExceptions | null;
+}
+
+export interface OutcomeExceptions {
+  readonly failures: readonly {
+    readonly userNumber: string;
+    readonly ordinal: number;
+    readonly code: number;
+    readonly httpStatus: number | null;
+    readonly reason: string;
+  }[];
+  /** to be tried again */
+  readonly deferred: readonly {
+    readonly hashSlot: number;
+    readonly userNumber: string;
+    readonly ordinal: number;
+    readonly attempt: number;
+    readonly waitMs: number;
+    readonly inDoubt: boolean;
+    /** an owner was lost with it; from the fifth such time on it is parked */
+    readonly takenOver: boolean;
+    readonly reason: string;
+  }[];
+  /** final now, so no longer deferred */
+  readonly finished: readonly { readonly hashSlot: number; readonly userNumber: string; readonly ordinal: number }[];
+  /** endpoints that are no more */
+  readonly gone: readonly {
+    readonly hashSlot: number;
+    readonly userNumber: string;
+    readonly ordinal: number;
+    readonly reason: string;
+  }[];
+}
+
+/** Takeovers with the same delivery in doubt after which it is no longer sent by itself. */
+export const parkAfterTakeovers = 5;
+
+/*
+ * Outcomes. Everything hangs on the fence: an UPDATE of the group's row under epoch and token, which also renews the
+ * lease. A claim of the group and this statement lock the same row, so either the new owner sees these outcomes, or they
+ * are refused and the new owner has counted them as in doubt; never both.
+ *
+ * The reply is lost: `outcomeStands` is asked before anything is repeated, and the key keeps a repeat from standing twice.
+ */
+const fence = `
+  fence as (
+    update carillon.groups g
+    set delivered = g.delivered + $11,
+        failed = g.failed + $12,
+        suppressed = g.suppressed + $13,
+        expired = g.expired + $14,
+        in_doubts = g.in_doubts + $15,
+        lease_until = clock_timestamp() + $16::int * interval '1 millisecond'
+    where g.bucket_id = $1 and g.group_number = $2 and g.epoch = $3 and g.claim_token = $4
+    returning g.bucket_id
+  ), recorded as (
+    insert into carillon.outcomes (due_day, bucket_id, group_number, chunk_number, epoch, part, recorded_at,
+      indexes, codes, after_due_ms)
+    select $5::date, $1, $2, $6::int, $3, $7::int, clock_timestamp(), $8::smallint[], $9::bytea, $10::int[]
+    from fence
+    on conflict do nothing
+    returning bucket_id
+  )`;
+
+const recordStatement: Statement = {
+  name: "record_outcomes",
+  text: `with ${fence} select (select count(*) from fence)::int as held from (select count(*) from recorded) r`,
+};
+
+const recordExceptionsStatement: Statement = {
+  name: "record_outcomes_and_exceptions",
+  text: `
+    with ${fence}, failures as (
+      insert into carillon.failures (due_day, bucket_id, group_number, chunk_number, user_number, ordinal, code,
+        http_status, reason)
+      select $5::date, $1, $2, $6::int, f.user_number, f.ordinal, f.code, f.http_status, f.reason
+      from recorded r, unnest($17::bigint[], $18::smallint[], $19::smallint[], $20::smallint[], $21::text[])
+        as f (user_number, ordinal, code, http_status, reason)
+    ), deferred as (
+      insert into carillon.deferred as d (bucket_id, group_number, hash_slot, user_number, ordinal, attempt, next_try_at,
+        in_doubt, takeovers, reason)
+      select $1, $2, n.hash_slot, n.user_number, n.ordinal, n.attempt,
+        clock_timestamp() + n.wait_ms * interval '1 millisecond', n.in_doubt, n.taken_over::int, n.reason
+      from recorded r, unnest($22::int[], $23::bigint[], $24::smallint[], $25::smallint[], $26::int[], $27::boolean[],
+        $28::boolean[], $29::text[])
+        as n (hash_slot, user_number, ordinal, attempt, wait_ms, in_doubt, taken_over, reason)
+      on conflict (bucket_id, group_number, hash_slot, user_number, ordinal) do update
+      set attempt = excluded.attempt,
+          next_try_at = excluded.next_try_at,
+          in_doubt = d.in_doubt or excluded.in_doubt,
+          takeovers = d.takeovers + excluded.takeovers,
+          parked_at = case when d.takeovers + excluded.takeovers >= ${parkAfterTakeovers} then clock_timestamp() end,
+          intent_chunk = null,
+          reason = excluded.reason
+    ), finished as (
+      delete from carillon.deferred d
+      using recorded r, unnest($30::int[], $31::bigint[], $32::smallint[]) as x (hash_slot, user_number, ordinal)
+      where d.bucket_id = $1 and d.group_number = $2
+        and d.hash_slot = x.hash_slot and d.user_number = x.user_number and d.ordinal = x.ordinal
+    ), gone as (
+      update carillon.endpoints e
+      set gone_at = clock_timestamp(), gone_reason = x.reason
+      from recorded r, unnest($33::int[], $34::bigint[], $35::smallint[], $36::text[])
+        as x (hash_slot, user_number, ordinal, reason)
+      where e.hash_slot = x.hash_slot and e.user_number = x.user_number and e.ordinal = x.ordinal and e.gone_at is null
+    )
+    select (select count(*) from fence)::int as held from (select count(*) from recorded) r`,
+};
+
+/** @returns false if the fence refused: another claim has the group, and has counted these as in doubt */
+export async function recordOutcomes(executor: Executor, record: OutcomeRecord): Promise<boolean> {
+  const { fence, tally, exceptions } = record;
+  const values: unknown[] = [
+    fence.bucketId,
+    fence.groupNumber,
+    fence.epoch,
+    fence.claimToken,
+    record.dueDay,
+    record.chunkNumber,
+    record.part,
+    record.indexes === null ? null : `{${record.indexes.join(",")}}`,
+    Buffer.from(record.codes.buffer, record.codes.byteOffset, record.codes.byteLength),
+    `{${record.afterDueMs.join(",")}}`,
+    tally.delivered,
+    tally.failed,
+    tally.suppressed,
+    tally.expired,
+    tally.inDoubts,
+    record.leaseMs,
+  ];
+  if (exceptions !== null) {
+    const { failures, deferred, finished, gone } = exceptions;
+    values.push(
+      failures.map((row) => row.userNumber),
+      failures.map((row) => row.ordinal),
+      failures.map((row) => row.code),
+      failures.map((row) => row.httpStatus),
+      failures.map((row) => row.reason),
+      deferred.map((row) => row.hashSlot),
+      deferred.map((row) => row.userNumber),
+      deferred.map((row) => row.ordinal),
+      deferred.map((row) => row.attempt),
+      deferred.map((row) => Math.round(row.waitMs)),
+      deferred.map((row) => row.inDoubt),
+      deferred.map((row) => row.takenOver),
+      deferred.map((row) => row.reason),
+      finished.map((row) => row.hashSlot),
+      finished.map((row) => row.userNumber),
+      finished.map((row) => row.ordinal),
+      gone.map((row) => row.hashSlot),
+      gone.map((row) => row.userNumber),
+      gone.map((row) => row.ordinal),
+      gone.map((row) => row.reason),
+    );
+  }
+  const statement = exceptions === null ? recordStatement : recordExceptionsStatement;
+  const { rows } = await executor.query<{ held: number }>({ ...statement, values });
+  return rows[0]?.held === 1;
+}
+
+/** For a record whose reply was lost: whether it stands. */
+export async function outcomeStands(
+  executor: Executor,
+  record: Pick<OutcomeRecord, "fence" | "dueDay" | "chunkNumber" | "part">,
+): Promise<boolean> {
+  const { rowCount } = await executor.query({
+    name: "outcome_stands",
+    text: `
+      select from carillon.outcomes
+      where bucket_id = $1 and group_number = $2 and chunk_number = $3 and epoch = $4 and part = $5 and due_day = $6`,
+    values: [
+      record.fence.bucketId,
+      record.fence.groupNumber,
+      record.chunkNumber,
+      record.fence.epoch,
+      record.part,
+      record.dueDay,
+    ],
+  });
+  return rowCount === 1;
+}
+
+/** A delivery with an intent and no outcome, left by an owner that is gone. */
+export interface UnresolvedMember {
+  readonly chunkNumber: number;
+  readonly attempt: number;
+  readonly index: number;
+  readonly hashSlot: number | null;
+  readonly userNumber: string;
+  readonly ordinal: number;
+}
+
+/**
+ * What the last owner left in doubt: recorded members without outcome, never a re-read of the range. To be asked right
+ * after a claim, when no earlier owner can record anything any more.
+ */
+export async function unresolvedMembers(
+  executor: Executor,
+  fence: Fence,
+  dueDay: string,
+): Promise<readonly UnresolvedMember[]> {
+  const { rows } = await executor.query<{
+    chunk_number: number;
+    attempt: number;
+    index: number;
+    hash_slot: number | null;
+    user_number: string;
+    ordinal: number;
+  }>({
+    name: "unresolved_members",
+    text: `
+      with settled as (
+        select o.chunk_number, sum(length(o.codes)) as members, bool_or(o.indexes is null) as wholly
+        from carillon.outcomes o
+        where o.bucket_id = $1 and o.group_number = $2 and o.due_day = $3
+        group by o.chunk_number
+      )
+      select c.chunk_number, c.attempt, (m.position - 1)::int as index, u.hash_slot, m.user_number, m.ordinal
+      from carillon.chunks c
+      left join settled s on s.chunk_number = c.chunk_number
+      cross join lateral unnest(c.user_numbers, c.ordinals) with ordinality as m (user_number, ordinal, position)
+      left join carillon.users u on u.user_number = m.user_number
+      where c.bucket_id = $1 and c.group_number = $2 and c.due_day = $3
+        and s.wholly is not true
+        and coalesce(s.members, 0) < cardinality(c.user_numbers)
+        and coalesce(get_byte(c.refused, m.position::int - 1), 0) = 0
+        and not exists (
+          select from carillon.outcomes o
+          where o.bucket_id = $1 and o.group_number = $2 and o.chunk_number = c.chunk_number and o.due_day = $3
+            and (m.position - 1)::smallint = any (o.indexes))
+      order by c.chunk_number, m.position`,
+    values: [fence.bucketId, fence.groupNumber, dueDay],
+  });
+  return rows.map((row) => ({
+    chunkNumber: row.chunk_number,
+    attempt: row.attempt,
+    index: row.index,
+    hashSlot: row.hash_slot,
+    userNumber: row.user_number,
+    ordinal: row.ordinal,
+  }));
+}

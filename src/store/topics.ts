@@ -1,0 +1,142 @@
+import { type Selectable, sql } from "kysely";
+import { CarillonError } from "../errors.ts";
+import { codeOf, type Database, type DB } from "./database.ts";
+import type { Executor } from "./executor.ts";
+
+export type DeliveryMode = "at_least_once" | "at_most_once";
+export type CatchUpPolicy = "skip" | "latest" | "all";
+
+/** A kind of reminder: its message and its policies. */
+export interface Topic {
+  readonly topicId: number;
+  readonly name: string;
+  readonly title: string;
+  readonly body: string;
+  readonly data: unknown;
+  readonly deliveryMode: DeliveryMode;
+  readonly expiresAfterMs: number;
+  readonly catchUp: CatchUpPolicy;
+  /** preset; null: by population */
+  readonly groupCount: number | null;
+  readonly pausedAt: Date | null;
+  readonly version: number;
+  readonly updatedAt: Date;
+}
+
+/** What can be set; what is left out keeps its value, or takes the schema's default in a new topic. */
+export interface TopicSettings {
+  readonly title?: string | undefined;
+  readonly body?: string | undefined;
+  /** any JSON; null takes it away */
+  readonly data?: unknown;
+  readonly deliveryMode?: DeliveryMode | undefined;
+  /** 1,000 to 604,800,000 */
+  readonly expiresAfterMs?: number | undefined;
+  readonly catchUp?: CatchUpPolicy | undefined;
+  /** at least 2 */
+  readonly groupCount?: number | null | undefined;
+}
+
+/** @throws name_taken */
+export async function createTopic(db: Database, name: string, settings: TopicSettings): Promise<Topic> {
+  try {
+    const row = await db.kysely
+      .insertInto("topics")
+      .values({ name, ...columnsOf(settings) })
+      .returningAll()
+      .executeTakeFirstOrThrow();
+    return topicOf(row);
+  } catch (error) {
+    throw asNameTaken(error, "topic", name);
+  }
+}
+
+/** @throws not_found */
+export async function readTopic(db: Database, name: string): Promise<Topic> {
+  const row = await db.kysely.selectFrom("topics").selectAll().where("name", "=", name).executeTakeFirst();
+  if (row === undefined) throw noTopic(name);
+  return topicOf(row);
+}
+
+/** Topics in the order of their names, beginning behind `after`. */
+export async function listTopics(db: Database, page: { after: string | null; limit: number }): Promise<Topic[]> {
+  let query = db.kysely.selectFrom("topics").selectAll().orderBy("name").limit(page.limit);
+  if (page.after !== null) query = query.where("name", ">", page.after);
+  return (await query.execute()).map(topicOf);
+}
+
+/**
+ * Changes a topic. Moments that are being sent keep what they began with; its version tells the two apart.
+ *
+ * @throws not_found
+ */
+export async function patchTopic(db: Database, name: string, settings: TopicSettings): Promise<Topic> {
+  const row = await db.kysely
+    .updateTable("topics")
+    .set({ ...columnsOf(settings), version: sql`version + 1`, updated_at: sql`clock_timestamp()` })
+    .where("name", "=", name)
+    .returningAll()
+    .executeTakeFirst();
+  if (row === undefined) throw noTopic(name);
+  return topicOf(row);
+}
+
+/** What a subscription needs to know of its topic. */
+export interface TopicRef {
+  readonly topicId: number;
+  readonly name: string;
+  readonly paused: boolean;
+}
+
+/** The topics with these names; a name that is missing in the result is unknown. */
+export async function findTopics(executor: Executor, names: readonly string[]): Promise<Map<string, TopicRef>> {
+  const { rows } = await executor.query<{ topic_id: number; name: string; paused: boolean }>(
+    "select topic_id, name, paused_at is not null as paused from carillon.topics where name = any($1::text[])",
+    [names],
+  );
+  return new Map(rows.map((row) => [row.name, { topicId: row.topic_id, name: row.name, paused: row.paused }]));
+}
+
+/** A unique violation becomes `name_taken`; anything else stays what it is. */
+export function asNameTaken(error: unknown, noun: string, name: string): unknown {
+  if (codeOf(error) !== "23505") return error;
+  return new CarillonError("name_taken", `There already is a ${noun} named ${JSON.stringify(name)}.`, {
+    pointer: "/name",
+    cause: error,
+  });
+}
+
+function columnsOf(settings: TopicSettings) {
+  const { title, body, data, deliveryMode, expiresAfterMs, catchUp, groupCount } = settings;
+  return {
+    ...(title === undefined ? {} : { title }),
+    ...(body === undefined ? {} : { body }),
+    ...(data === undefined ? {} : { data: data === null ? null : JSON.stringify(data) }),
+    ...(deliveryMode === undefined ? {} : { delivery_mode: deliveryMode }),
+    ...(expiresAfterMs === undefined ? {} : { expires_after_ms: expiresAfterMs }),
+    ...(catchUp === undefined ? {} : { catch_up: catchUp }),
+    ...(groupCount === undefined ? {} : { group_count: groupCount }),
+  };
+}
+
+/** The columns of free text are held to these words by checks in the schema. */
+function topicOf(row: Selectable<DB["topics"]>): Topic {
+  return {
+    topicId: row.topic_id,
+    name: row.name,
+    title: row.title,
+    body: row.body,
+    data: row.data,
+    deliveryMode: row.delivery_mode as DeliveryMode,
+    expiresAfterMs: row.expires_after_ms,
+    catchUp: row.catch_up as CatchUpPolicy,
+    groupCount: row.group_count,
+    pausedAt: row.paused_at,
+    version: row.version,
+    updatedAt: row.updated_at,
+  };
+}
+
+function noTopic(name: string): CarillonError {
+  return new CarillonError("not_found", `There is no topic named ${JSON.stringify(name)}.`);
+}

@@ -1,0 +1,171 @@
+/**
+ * Civil dates, zones, and the only place that turns a wall time in a zone into instants. Everything here depends on
+ * its arguments and on the zone data alone: not on today's date, the process' zone or its locale.
+ */
+import { IANAZone } from "luxon";
+import { CarillonError } from "../errors.ts";
+import type { GapPolicy, OverlapPolicy } from "../reminder/rule.ts";
+
+const secondMs = 1_000;
+const minuteMs = 60 * secondMs;
+const dayMs = 24 * 60 * minuteMs;
+
+/** A day of the proleptic Gregorian calendar; `month` and `day` count from 1. */
+export interface CivilDate {
+  readonly year: number;
+  readonly month: number;
+  readonly day: number;
+}
+
+/** What a clock on the wall shows; hour 0-23, minute and second 0-59. */
+export interface WallTime extends CivilDate {
+  readonly hour: number;
+  readonly minute: number;
+  readonly second: number;
+}
+
+export interface WallTimePolicy {
+  readonly gap: GapPolicy;
+  readonly overlap: OverlapPolicy;
+}
+
+/** One instant of a wall time. `fold` is 1 for the second of two instants that show the same wall time, else 0. */
+export interface ResolvedTime {
+  /** epoch milliseconds, UTC */
+  readonly instantMs: number;
+  readonly fold: 0 | 1;
+}
+
+/**
+ * The instants at which clocks in `zone` show `local`, ascending: one as a rule; for a time that comes twice, as the
+ * overlap policy says; for a time that is left out, none (`skip`) or the one that lies behind the gap by as much as
+ * was asked into it (`shift`: 02:30 becomes 03:30), as RFC 5545 section 3.3.5 and Temporal's "compatible" have it.
+ *
+ * @throws CarillonError unknown_zone, or malformed_time when the calendar has no such date or the day no such time
+ */
+export function resolveWallTime(local: WallTime, zone: string, policy: WallTimePolicy): readonly ResolvedTime[] {
+  const known = zoneOf(zone);
+  const wallMs = utcMs(local);
+  if (wallMs === null) throw new CarillonError("malformed_time", `There is no ${JSON.stringify(local)}`);
+
+  // Offsets stay within a day of UTC, and no zone changes twice within 48 hours (a test watches that), so whatever
+  // change bears on this wall time lies between these two instants.
+  const offsetBeforeMs = offsetMs(known, wallMs - dayMs);
+  const offsetAfterMs = offsetMs(known, wallMs + dayMs);
+  const candidates = offsetBeforeMs === offsetAfterMs ? [offsetBeforeMs] : [offsetBeforeMs, offsetAfterMs];
+  const instants = candidates
+    .filter((candidateMs) => offsetMs(known, wallMs - candidateMs) === candidateMs)
+    .map((candidateMs) => wallMs - candidateMs)
+    .sort((a, b) => a - b);
+
+  const [first, second] = instants;
+  if (first === undefined) {
+    return policy.gap === "skip" ? [] : [{ instantMs: wallMs - offsetBeforeMs, fold: 0 }];
+  }
+  const earlier = { instantMs: first, fold: 0 } as const;
+  if (second === undefined) return [earlier];
+  const later = { instantMs: second, fold: 1 } as const;
+  if (policy.overlap === "both") return [earlier, later];
+  return policy.overlap === "first" ? [earlier] : [later];
+}
+
+/**
+ * Whether `zone` names an IANA zone of this runtime's zone data, in any case. A fixed offset ("+02:00") is no zone:
+ * it would not follow the place's own rules.
+ */
+export function isKnownZone(zone: string): boolean {
+  return /^[A-Za-z]/.test(zone) && IANAZone.isValidZone(zone);
+}
+
+/**
+ * @param pointer RFC 6901 pointer to the field that holds the zone
+ * @throws CarillonError unknown_zone
+ */
+export function assertZone(zone: string, pointer?: string): void {
+  if (isKnownZone(zone)) return;
+  throw new CarillonError(
+    "unknown_zone",
+    `${JSON.stringify(zone)} is not an IANA time zone such as "Europe/Berlin"`,
+    pointer === undefined ? {} : { pointer },
+  );
+}
+
+/**
+ * A known zone's name in its usual case ("europe/berlin" -> "Europe/Berlin"), so that spelling makes no second
+ * schedule. Links ("Asia/Kolkata") keep their name: the runtime would turn them into an older one.
+ */
+export function usualZoneName(zone: string): string {
+  const resolved = new Intl.DateTimeFormat("en-US", { timeZone: zone }).resolvedOptions().timeZone;
+  return resolved.toLowerCase() === zone.toLowerCase() ? resolved : zone;
+}
+
+/**
+ * The date on the wall in `zone` at `instantMs` (epoch milliseconds), with its ISO weekday, 1 (Monday) to 7 (Sunday).
+ *
+ * @throws CarillonError unknown_zone
+ */
+export function localDate(instantMs: number, zone: string): CivilDate & { readonly weekday: number } {
+  const date = dateOf(instantMs + offsetMs(zoneOf(zone), instantMs));
+  return { ...date, weekday: weekdayOf(date) };
+}
+
+/** The date `days` (negative: before) from `date`. */
+export function addDays(date: CivilDate, days: number): CivilDate {
+  return dateOf(midnightMs(date) + days * dayMs);
+}
+
+/** ISO weekday, 1 (Monday) to 7 (Sunday). */
+export function weekdayOf(date: CivilDate): number {
+  return new Date(midnightMs(date)).getUTCDay() || 7;
+}
+
+/** Below zero when `a` is before `b`, zero when they are the same day, above zero when it is after. */
+export function compareDates(a: CivilDate, b: CivilDate): number {
+  return midnightMs(a) - midnightMs(b);
+}
+
+/** Every date from `first` through `last`, ascending. */
+export function* datesThrough(first: CivilDate, last: CivilDate): Generator<CivilDate> {
+  for (let date = first; compareDates(date, last) <= 0; date = addDays(date, 1)) yield date;
+}
+
+/** "2026-10-25" */
+export function formatDate(date: CivilDate): string {
+  const padded = (value: number, width: number) => String(value).padStart(width, "0");
+  return `${padded(date.year, 4)}-${padded(date.month, 2)}-${padded(date.day, 2)}`;
+}
+
+/** Epoch milliseconds of a date-time in UTC, or null when the calendar has no such date or the day no such time. */
+export function utcMs(time: WallTime): number | null {
+  const { hour, minute, second } = time;
+  if (![hour, minute, second].every(Number.isInteger)) return null;
+  if (hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 59) return null;
+  const startMs = midnightMs(time);
+  if (Number.isNaN(startMs) || compareParts(dateOf(startMs), time) !== 0) return null;
+  return startMs + (hour * 60 + minute) * minuteMs + second * secondMs;
+}
+
+function compareParts(a: CivilDate, b: CivilDate): number {
+  return a.year - b.year || a.month - b.month || a.day - b.day;
+}
+
+function midnightMs(date: CivilDate): number {
+  // Date.UTC takes the years 0-99 for 1900-1999; setUTCFullYear does not.
+  return new Date(0).setUTCFullYear(date.year, date.month - 1, date.day);
+}
+
+function dateOf(utcInstantMs: number): CivilDate {
+  const utc = new Date(utcInstantMs);
+  return { year: utc.getUTCFullYear(), month: utc.getUTCMonth() + 1, day: utc.getUTCDate() };
+}
+
+function zoneOf(name: string): IANAZone {
+  const zone = IANAZone.create(name);
+  if (!zone.isValid) assertZone(name);
+  return zone;
+}
+
+function offsetMs(zone: IANAZone, instantMs: number): number {
+  // Luxon gives minutes, as a fraction where an old local mean time had seconds.
+  return Math.round((zone.offset(instantMs) * minuteMs) / secondMs) * secondMs;
+}

@@ -1,0 +1,72 @@
+import type { Outcome } from "../channels/channel.ts";
+import { unreachable } from "../errors.ts";
+import { type OutcomeCode, outcomeCodes } from "../reminder/outcome-code.ts";
+import { attemptsMax, nextTryAfterAuthMs, nextTryMs } from "../reminder/retry-policy.ts";
+
+/** What is recorded of an outcome, and what follows from it. */
+export interface Verdict {
+  readonly code: OutcomeCode;
+  readonly reason: string | null;
+  readonly httpStatus: number | null;
+  /** the endpoint is no more */
+  readonly gone: boolean;
+  readonly next: { readonly attempt: number; readonly waitMs: number } | null;
+}
+
+export interface Circumstances {
+  readonly deliveryMode: "at_least_once" | "at_most_once";
+  readonly attempt: number;
+  readonly nowMs: number;
+  readonly expiresAtMs: number;
+  readonly random: number;
+}
+
+/** The reason of a channel's `retry` for what `mayBegin` held back. */
+export const heldBack = "held_back";
+
+/** Decides what becomes of a delivery after an outcome, by the classes that docs/channels.md lists. */
+export function judge(outcome: Outcome, circumstances: Circumstances): Verdict {
+  const { attempt, nowMs, expiresAtMs } = circumstances;
+  switch (outcome.kind) {
+    case "accepted":
+      return accepted;
+    case "rejected":
+      return final(outcomeCodes.rejected, outcome);
+    case "gone":
+      return { ...final(outcomeCodes.gone, outcome), gone: true };
+    case "retry": {
+      if (outcome.reason === heldBack) {
+        if (nowMs >= expiresAtMs) return final(outcomeCodes.expired, outcome);
+        return again(outcomeCodes.deferred, outcome, Math.max(1, attempt), nowMs, nowMs);
+      }
+      const nextMs = nextTryMs({ ...circumstances, retryAfterMs: outcome.retryAfterMs });
+      if (nextMs !== null) return again(outcomeCodes.deferred, outcome, attempt + 1, nextMs, nowMs);
+      return final(attempt + 1 >= attemptsMax ? outcomeCodes.attemptsExhausted : outcomeCodes.expired, outcome);
+    }
+    case "auth": {
+      const nextMs = nextTryAfterAuthMs(circumstances);
+      if (nextMs !== null) return again(outcomeCodes.deferred, outcome, Math.max(1, attempt), nextMs, nowMs);
+      return final(outcomeCodes.expired, outcome);
+    }
+    case "in_doubt": {
+      if (circumstances.deliveryMode === "at_most_once") return final(outcomeCodes.inDoubt, outcome);
+      const nextMs = nextTryMs({ ...circumstances, retryAfterMs: outcome.retryAfterMs });
+      if (nextMs !== null) return again(outcomeCodes.deferredInDoubt, outcome, attempt + 1, nextMs, nowMs);
+      return final(outcomeCodes.inDoubt, outcome);
+    }
+    default:
+      return unreachable(outcome);
+  }
+}
+
+type Failed = Exclude<Outcome, { kind: "accepted" }>;
+
+const accepted: Verdict = { code: outcomeCodes.accepted, reason: null, httpStatus: null, gone: false, next: null };
+
+function final(code: OutcomeCode, outcome: Failed): Verdict {
+  return { code, reason: outcome.reason, httpStatus: outcome.status ?? null, gone: false, next: null };
+}
+
+function again(code: OutcomeCode, outcome: Failed, attempt: number, nextMs: number, nowMs: number): Verdict {
+  return { ...final(code, outcome), next: { attempt, waitMs: Math.max(0, nextMs - nowMs) } };
+}

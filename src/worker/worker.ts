@@ -1,0 +1,188 @@
+import { randomUUID } from "node:crypto";
+import { z } from "zod";
+import type { Channel } from "../channels/channel.ts";
+import { monotonicMs, sleep } from "../clock.ts";
+import { type Logger, rateLimited } from "../logger.ts";
+import { type ClaimedGroup, claimGroup, claimNextDue } from "../store/claim.ts";
+import { type Database, openDatabase } from "../store/database.ts";
+import { keepRunning } from "../store/job-runner.ts";
+import { addGroupJobAt, taskNames } from "../store/jobs.ts";
+import { readClock, registerNode, stopNode } from "../store/nodes.ts";
+import { Arms } from "./arms.ts";
+import type { WorkerContext } from "./context.ts";
+import { deliverGroup } from "./deliver-group.ts";
+import { DestinationBook } from "./destination-book.ts";
+import { Heartbeat } from "./heartbeat.ts";
+import { HeldGroup } from "./held-group.ts";
+import { persist } from "./patience.ts";
+import { PgClock } from "./pg-clock.ts";
+import { runRescue } from "./rescue.ts";
+import { Window } from "./window.ts";
+
+export interface WorkerOptions {
+  readonly databaseUrl: string;
+  readonly nodeName: string;
+  readonly version: string;
+  readonly secretKey: Uint8Array | null;
+  readonly channels: readonly Channel[];
+  readonly leaseMs: number;
+  readonly heartbeatMs: number;
+  readonly sweepMs: number;
+  readonly leadMs: number;
+  readonly pollMs: number;
+  readonly drainMs: number;
+  readonly sendTimeoutMs: number;
+  readonly flushMs: number;
+  readonly slots: number;
+  readonly window: number;
+  readonly windowAtMostOnce: number;
+  readonly chunk: number;
+  readonly logger: Logger;
+}
+
+export interface Worker extends AsyncDisposable {
+  readonly nodeId: number;
+  /** begins nothing new, lets end what is under way, gives the rest back; a second call is fine */
+  stop(): Promise<void>;
+}
+
+const groupPayload = z.object({
+  bucketId: z.string(),
+  groupNumber: z.number().int(),
+  dueAtMs: z.number(),
+  share: z.number().int(),
+});
+
+/**
+ * Starts the sending part of a node: it claims groups and delivers them until it is stopped. Any number of workers run
+ * against one database; they know of each other through it alone.
+ * @throws when Postgres can't be reached at the start
+ */
+export async function startWorker(options: WorkerOptions): Promise<Worker> {
+  const { logger, slots } = options;
+  const faults = rateLimited(logger);
+  const onError = (error: Error) => faults.warn("pool", { err: error }, "a connection to Postgres broke");
+  const open = (name: string, max: number): Database =>
+    openDatabase({ url: options.databaseUrl, applicationName: `carillon ${name} ${options.nodeName}`, max, onError });
+  await using stack = new AsyncDisposableStack();
+  const db = stack.use(open("worker", slots + 2));
+  // one connection listens; the others fetch and complete jobs
+  const jobsDb = stack.use(open("jobs", slots + 1));
+  const heartbeatDb = stack.use(open("heartbeat", 1));
+
+  const draining = new AbortController();
+  const abandon = new AbortController();
+  const clock = new PgClock();
+  await clock.sample(() => readClock(heartbeatDb.pool));
+  const nodeId = await registerNode(db.pool, {
+    name: options.nodeName,
+    role: "worker",
+    pid: process.pid,
+    version: options.version,
+    slots,
+  });
+  const heartbeat = new Heartbeat(heartbeatDb, clock, { ...options, nodeId }, faults);
+  const context: WorkerContext = {
+    ...options,
+    db,
+    nodeId,
+    clock,
+    heartbeat,
+    channels: new Map(options.channels.map((channel) => [channel.name, channel])),
+    destinations: new DestinationBook(db, options.secretKey),
+    windows: { at_least_once: new Window(options.window), at_most_once: new Window(options.windowAtMostOnce) },
+    random: Math.random,
+    faults,
+    draining: draining.signal,
+    abandon: abandon.signal,
+  };
+  const beating = new AbortController();
+  const running = [
+    heartbeat.run(beating.signal),
+    keepRunning(
+      {
+        db: jobsDb,
+        tasks: { [taskNames.group]: groupTask(context, new Arms(slots)) },
+        cron: [],
+        concurrency: slots,
+        pollMs: options.pollMs,
+        drainMs: options.drainMs,
+        logger,
+        faults,
+      },
+      draining.signal,
+    ),
+    runRescue(db, options, logger, faults, draining.signal),
+  ] as const;
+  const resources = stack.move();
+  logger.info({ nodeId, slots, window: options.window }, "worker started");
+
+  let stopped: Promise<void> | undefined;
+  async function stop(): Promise<void> {
+    logger.info({ held: heartbeat.held }, "worker stopping");
+    draining.abort(new Error("the worker is stopping"));
+    const drained = sleep(options.drainMs, beating.signal).then(
+      () => abandon.abort(new Error("the drain is over")),
+      () => undefined,
+    );
+    await Promise.all([running[1], running[2]]);
+    beating.abort(new Error("the worker has stopped"));
+    await Promise.all([running[0], drained]);
+    await stopNode(db.pool, nodeId).catch((error: unknown) => logger.warn({ err: error }, "could not sign off"));
+    await Promise.all(options.channels.map((channel) => channel.close()));
+    await resources.disposeAsync();
+    logger.info({ nodeId }, "worker stopped");
+  }
+  function stopOnce(): Promise<void> {
+    stopped ??= stop();
+    return stopped;
+  }
+  return { nodeId, stop: stopOnce, [Symbol.asyncDispose]: stopOnce };
+}
+
+/**
+ * What a slot does when a job wakes it: it takes the job's own group, if that is still ahead and this node may hold it;
+ * then whatever is due, one group after another, until nothing is. It never throws: a group's troubles are its own.
+ */
+function groupTask(worker: WorkerContext, arms: Arms): (payload: unknown) => Promise<void> {
+  const claimant = () => ({ nodeId: worker.nodeId, claimToken: randomUUID(), leaseMs: worker.leaseMs });
+
+  async function deliver(claim: () => Promise<ClaimedGroup | null>): Promise<boolean> {
+    const beforeMs = monotonicMs();
+    const group = await claim();
+    if (group === null) return false;
+    await deliverGroup(worker, new HeldGroup(group, beforeMs + worker.leaseMs));
+    return true;
+  }
+
+  async function arm(payload: z.infer<typeof groupPayload>): Promise<void> {
+    using hold = arms.take(payload.dueAtMs, payload.share);
+    if (hold === null) {
+      // somebody else's share, or ours when a slot is free at the moment itself
+      await addGroupJobAt(worker.db.pool, payload, new Date(payload.dueAtMs));
+      return;
+    }
+    const release = setTimeout(() => hold[Symbol.dispose](), Math.max(0, payload.dueAtMs - worker.clock.nowMs()));
+    try {
+      await deliver(() => claimGroup(worker.db.pool, claimant(), payload.bucketId, payload.groupNumber));
+    } finally {
+      clearTimeout(release);
+    }
+  }
+
+  return async (raw) => {
+    try {
+      const payload = groupPayload.parse(raw);
+      await persist(
+        worker.draining,
+        async () => {
+          if (payload.share > 0 && payload.dueAtMs > worker.clock.nowMs()) await arm(payload);
+          while (!worker.draining.aborted && (await deliver(() => claimNextDue(worker.db.pool, claimant()))));
+        },
+        (error) => worker.faults.warn("claim", { err: error }, "groups can't be claimed just now"),
+      );
+    } catch (error) {
+      if (!worker.draining.aborted) worker.faults.error("claim", { err: error }, "a slot failed");
+    }
+  };
+}

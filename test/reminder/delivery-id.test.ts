@@ -1,0 +1,45 @@
+import { fc, test } from "@fast-check/vitest";
+import { describe, expect, it } from "vitest";
+import { batchWebhookId, deliveryId, deliveryIds, webhookId } from "../../src/reminder/delivery-id.ts";
+
+describe("deliveryId", () => {
+  it("is the same on every node and in every release: receivers dedupe by it", () => {
+    expect(deliveryId("12", "2026-11-24T18:00:00Z", "9007199254740993", 0)).toBe(
+      "d_a3TQ41OZ_QlW2-u9PbqxQg_9007199254740993_0",
+    );
+  });
+
+  it("has the documented form", () => {
+    expect(deliveryId("12", "mecca/fajr/2026-11-24+0", "7", 3)).toMatch(/^d_[A-Za-z0-9_-]{22}_7_3$/);
+  });
+
+  it("is made once a moment for all its users", () => {
+    const idOf = deliveryIds("12", "x");
+    expect(idOf("7", 0)).toBe(deliveryId("12", "x", "7", 0));
+    expect(idOf("8", 1)).toBe(deliveryId("12", "x", "8", 1));
+  });
+
+  const delivery = fc.tuple(fc.string(), fc.string(), fc.bigInt({ min: 1n, max: 2n ** 63n - 1n }), fc.nat(20));
+  test.prop([delivery, delivery])("differs where the delivery does, however its parts are cut", (one, other) => {
+    const [first, second] = [one, other].map(([schedule, occurrence, user, ordinal]) =>
+      deliveryId(schedule, occurrence, String(user), ordinal),
+    );
+    const same = one.every((part, at) => part === other[at]);
+    expect(first === second).toBe(same);
+  });
+
+  it("does not run schedule and occurrence together", () => {
+    expect(deliveryId("1", "23", "7", 0)).not.toBe(deliveryId("12", "3", "7", 0));
+  });
+});
+
+describe("webhook ids", () => {
+  it("of one reminder follow from its delivery id", () => expect(webhookId("d_x_7_0")).toBe("msg_d_x_7_0"));
+
+  it("of a batch tell its members and their order", () => {
+    const ids = [["a", "b"], ["b", "a"], ["a"], ["ab"], ["a", "b", "c"]].map(batchWebhookId);
+    expect(new Set(ids).size).toBe(5);
+    expect(batchWebhookId(["a", "b"])).toBe(ids[0]);
+    expect(ids[0]).toMatch(/^msg_b_[A-Za-z0-9_-]{22}$/);
+  });
+});
