@@ -55,7 +55,7 @@ export function sendProblem(response: Response, error: CarillonError): void {
  * What the framework and the body parser throw, in the words of the catalogue; anything else is null.
  */
 export function requestFault(error: unknown): CarillonError | null {
-  if (!(error instanceof Error)) return null;
+  if (!(error instanceof Error) || error instanceof CarillonError) return null;
   const { type, status } = error as Error & { type?: unknown; status?: unknown };
   switch (type) {
     case "entity.parse.failed":

@@ -43,20 +43,21 @@ export class Exchange implements Dispatcher.DispatchHandler {
 
   /** Gives up: nothing written is unsent, anything else is decided by what has come back. */
   abort(error: Error): void {
-    if (this.#controller !== null) this.#controller.abort(error);
-    else this.#end({ kind: "unsent", error });
+    if (this.#controller !== null) {
+      this.#controller.abort(error);
+    } else {
+      this.#end({ kind: "unsent", error });
+      this.#lane.abandon(this.#slot);
+    }
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
-    if (this.#over) {
-      // Given up while it waited for its connection.
-      controller.abort(new Error("given up"));
-    } else if (!this.#parcel.mayBegin()) {
-      this.#end({ kind: "held_back" });
-      controller.abort(new Error("held back"));
-    } else {
+    if (!this.#over && this.#parcel.mayBegin()) {
       this.#controller = controller;
       this.#lane.requestStarted();
+    } else {
+      this.#end({ kind: "held_back" });
+      controller.abort(new Error("held back"));
     }
   }
 
@@ -95,8 +96,12 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #timeOut(): void {
     const error = new Error("timed out");
     this.#cutShort = "timed out";
-    if (this.#controller !== null) this.#controller.abort(error);
-    else this.#endUnconnected(error);
+    if (this.#controller !== null) {
+      this.#controller.abort(error);
+    } else {
+      this.#endUnconnected(error);
+      this.#lane.abandon(this.#slot);
+    }
   }
 
   #endUnconnected(error: Error): void {

@@ -133,6 +133,13 @@ export class Lane {
     this.#pump();
   }
 
+  /** Gives up a connection that is still being made; its exchange ends, and the next one gets a fresh client. */
+  abandon(slot: Slot): void {
+    const { client } = slot;
+    slot.client = null;
+    void client?.destroy();
+  }
+
   /** Opens the connections that are not open yet, up to `connections`; those that can't be opened are left out. */
   async warm(connections: number, signal: AbortSignal): Promise<void> {
     const open = this.#slots.filter(({ client }) => client?.stats.connected === true).length;

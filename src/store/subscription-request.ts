@@ -85,10 +85,10 @@ export async function resolveRequests(
       errors.push(new CarillonError(found.code, found.message, { pointer: `${pointer}${found.pointer ?? ""}` }));
       return [];
     }
-    return topic === undefined ? [] : [{ request: withUsualZone(request), topic, ...found }];
+    return topic === undefined ? [] : [{ request, topic, ...found }];
   });
   throwAny(errors);
-  return { items, destinations, nowMs };
+  return { items: items.map(withUsualZone), destinations, nowMs };
 }
 
 type FoundRule = Pick<ResolvedRequest, "rule" | "place" | "nextDueAtMs">;
@@ -174,8 +174,10 @@ function mistakesInZone({ zone, pointer }: SubscriptionRequest): CarillonError[]
   return found instanceof CarillonError ? [found] : [];
 }
 
-function withUsualZone(request: SubscriptionRequest): SubscriptionRequest {
-  return request.zone === undefined ? request : { ...request, zone: usualZoneName(request.zone) };
+/** Only of zones that exist: of others there is no usual name. */
+function withUsualZone(item: ResolvedRequest): ResolvedRequest {
+  const { request } = item;
+  return request.zone === undefined ? item : { ...item, request: { ...request, zone: usualZoneName(request.zone) } };
 }
 
 function caught<T>(run: () => T): T | CarillonError {

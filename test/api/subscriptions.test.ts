@@ -66,7 +66,11 @@ describe("POST /v1/subscriptions", () => {
     { by: "key", where: { place: "berlin" } },
     { by: "coordinates", where: { coordinates: { latitude: 52.4, longitude: 13.1 } } },
   ])("takes the time from the timetable of a place by $by", async ({ where }) => {
-    const request = { userId: `user by ${JSON.stringify(where)}`, topic: "live", timetable: { ...where, slot: "maghrib" } };
+    const request = {
+      userId: `user by ${JSON.stringify(where)}`,
+      topic: "live",
+      timetable: { ...where, slot: "maghrib" },
+    };
     const { body } = await api.subscriber.post("/v1/subscriptions", request).expect(201);
     expect(body.place).toMatchObject({ key: "berlin", zone: "Europe/Berlin" });
     expect(body.rule).toEqual({ kind: "timetable", placeId: body.place.placeId, slot: "maghrib", offsetMinutes: 0 });

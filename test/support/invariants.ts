@@ -1,4 +1,4 @@
-import { type FinalState, finalStateOf, isOutcomeCode, outcomeMeanings } from "../../src/reminder/outcome-code.ts";
+import { type FinalState, finalStateOf, isOutcomeCode } from "../../src/reminder/outcome-code.ts";
 import type { Database } from "../../src/store/database.ts";
 import {
   type BucketIds,
@@ -250,8 +250,3 @@ function some(name: ViolationName, examples: readonly unknown[], count = example
   const shown = examples.slice(0, examplesShown).map((example) => JSON.stringify(example));
   return [{ name, detail: `${count}, such as ${shown.join(" ")}` }];
 }
-
-/** Codes that count as in doubt, for those who read the ledger's bytes themselves. */
-export const inDoubtCodes: readonly number[] = Object.entries(outcomeMeanings)
-  .filter(([, { inDoubt }]) => inDoubt)
-  .map(([code]) => Number(code));
