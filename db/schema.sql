@@ -174,19 +174,23 @@ CREATE OR REPLACE FUNCTION carillon.nearest_place(latitude double precision, lon
  LANGUAGE sql
  STABLE PARALLEL SAFE STRICT
 AS $function$
-  with reach as (
-    select within_km / 111.0 as north,
-           least(180, within_km / (111.0 * greatest(0.001, cos(radians(least(90, abs(latitude) + within_km / 111.0)))))) as east
+  with asked as (
+    select nearest_place.latitude as north, nearest_place.longitude as east, nearest_place.within_km as within
+  ), reach as (
+    select north, east, within, within / 111.0 as degrees_north,
+      least(180, within / (111.0 * greatest(0.001, cos(radians(least(90, abs(north) + within / 111.0)))))) as degrees_east
+    from asked
   )
-  select p.place_id, carillon.distance_km(latitude, longitude, p.latitude, p.longitude)
+  select p.place_id, d.km
   from reach r
   cross join (values (0), (-360), (360)) as turn (degrees)
   join carillon.places p
     on point(p.longitude, p.latitude) <@ box(
-      point(longitude + turn.degrees - r.east, latitude - r.north),
-      point(longitude + turn.degrees + r.east, latitude + r.north))
-  where carillon.distance_km(latitude, longitude, p.latitude, p.longitude) <= within_km
-  order by 2, p.population desc, p.place_id
+      point(r.east + turn.degrees - r.degrees_east, r.north - r.degrees_north),
+      point(r.east + turn.degrees + r.degrees_east, r.north + r.degrees_north))
+  cross join lateral (select carillon.distance_km(r.north, r.east, p.latitude, p.longitude) as km) d
+  where d.km <= r.within
+  order by d.km, p.population desc, p.place_id
   limit 1
 $function$;
 comment on function carillon.nearest_place(double precision,double precision,double precision) is 'The place nearest to the coordinates, if one is within the distance given in kilometres.';
@@ -906,7 +910,7 @@ create view carillon.attention as
            FROM carillon.open_groups
         )
  SELECT 'abandoned lease'::text AS kind,
-    ((((((('bucket '::text || open_group.bucket_id) || ', '::text) || count(*)) || ' groups of node '::text) || COALESCE(open_group.node, '?'::text)) || ' ('::text) || COALESCE(open_group.node_id::text, '?'::text)) || ')'::text AS subject,
+    ((((((('bucket '::text || open_group.bucket_id) || ', groups: '::text) || count(*)) || ', of node '::text) || COALESCE(open_group.node, '?'::text)) || ' ('::text) || COALESCE(open_group.node_id::text, '?'::text)) || ')'::text AS subject,
     'the owner let its lease run out and no worker has taken over'::text AS why,
     'look whether any worker is live (node_load) and has a free slot; start one more: it takes over by itself'::text AS what_to_do,
     min(open_group.lease_until) AS since,
@@ -918,7 +922,7 @@ create view carillon.attention as
   GROUP BY open_group.bucket_id, open_group.node_id, open_group.node
 UNION ALL
  SELECT 'overdue groups'::text AS kind,
-    ((((('bucket '::text || open_group.bucket_id) || ' ('::text) || open_group.topic) || '), '::text) || count(*)) || ' groups'::text AS subject,
+    (((('bucket '::text || open_group.bucket_id) || ' ('::text) || open_group.topic) || '), groups: '::text) || count(*) AS subject,
     'due, free to be claimed, and no worker does'::text AS why,
     'look whether workers are live and what they are busy with (node_load); start more workers'::text AS what_to_do,
     min(GREATEST(open_group.due_at, open_group.not_before)) AS since,
@@ -930,7 +934,7 @@ UNION ALL
   GROUP BY open_group.bucket_id, open_group.topic
 UNION ALL
  SELECT 'parked deliveries'::text AS kind,
-    ((((('bucket '::text || d.bucket_id) || ', group '::text) || d.group_number) || ': '::text) || count(*)) || ' deliveries'::text AS subject,
+    (((('bucket '::text || d.bucket_id) || ', group '::text) || d.group_number) || ', deliveries: '::text) || count(*) AS subject,
     'their owner was lost again and again while they were being sent: '::text || min(d.reason) AS why,
     'look at the workers'' logs for what ends them; left alone, these deliveries get their final state at '::text || min(b.expires_at) AS what_to_do,
     min(d.parked_at) AS since,
@@ -962,7 +966,7 @@ UNION ALL
   WHERE destinations.disabled_at IS NOT NULL
 UNION ALL
  SELECT 'planner stands'::text AS kind,
-    count(*) || ' schedules'::text AS subject,
+    'schedules: '::text || count(*) AS subject,
     'their next moment has no time bucket though it is past'::text AS why,
     'look whether a worker is live (node_load), and at its log for the task that plans; it catches up by itself'::text AS what_to_do,
     min(s.next_due_at) AS since,
@@ -989,7 +993,7 @@ UNION ALL
 UNION ALL
  SELECT 'dead node holds groups'::text AS kind,
     ((n.name || ' ('::text) || n.node_id) || ')'::text AS subject,
-    ((('no heartbeat for '::text || round(EXTRACT(epoch FROM now."real" - n.heartbeat_at))) || ' s, and it holds '::text) || count(*)) || ' groups'::text AS why,
+    (('no heartbeat for '::text || round(EXTRACT(epoch FROM now."real" - n.heartbeat_at))) || ' s; groups that it holds: '::text) || count(*) AS why,
     'end the process if it hangs; its groups are taken over when their leases run out'::text AS what_to_do,
     n.heartbeat_at AS since,
     NULL::bigint AS bucket_id,
@@ -1012,7 +1016,7 @@ UNION ALL
   WHERE n.stopped_at IS NULL AND n.heartbeat_at > (now."real" - '01:00:00'::interval) AND abs(n.clock_skew_ms) > 500::double precision
 UNION ALL
  SELECT 'ledger partition missing'::text AS kind,
-    ((day.due_day::text || ', '::text) || day.buckets) || ' buckets'::text AS subject,
+    (day.due_day::text || ', buckets: '::text) || day.buckets AS subject,
     'moments are planned on a day that the ledger has no partition for: nothing can be sent then'::text AS why,
     format('select carillon.make_ledger_day(%L);'::text, day.due_day) AS what_to_do,
     day.planned_at AS since,

@@ -44,19 +44,23 @@ create function carillon.nearest_place(latitude double precision, longitude doub
 returns table (place_id integer, distance_km double precision)
 language sql stable strict parallel safe
 as $$
-  with reach as (
-    select within_km / 111.0 as north,
-           least(180, within_km / (111.0 * greatest(0.001, cos(radians(least(90, abs(latitude) + within_km / 111.0)))))) as east
+  with asked as (
+    select nearest_place.latitude as north, nearest_place.longitude as east, nearest_place.within_km as within
+  ), reach as (
+    select north, east, within, within / 111.0 as degrees_north,
+      least(180, within / (111.0 * greatest(0.001, cos(radians(least(90, abs(north) + within / 111.0)))))) as degrees_east
+    from asked
   )
-  select p.place_id, carillon.distance_km(latitude, longitude, p.latitude, p.longitude)
+  select p.place_id, d.km
   from reach r
   cross join (values (0), (-360), (360)) as turn (degrees)
   join carillon.places p
     on point(p.longitude, p.latitude) <@ box(
-      point(longitude + turn.degrees - r.east, latitude - r.north),
-      point(longitude + turn.degrees + r.east, latitude + r.north))
-  where carillon.distance_km(latitude, longitude, p.latitude, p.longitude) <= within_km
-  order by 2, p.population desc, p.place_id
+      point(r.east + turn.degrees - r.degrees_east, r.north - r.degrees_north),
+      point(r.east + turn.degrees + r.degrees_east, r.north + r.degrees_north))
+  cross join lateral (select carillon.distance_km(r.north, r.east, p.latitude, p.longitude) as km) d
+  where d.km <= r.within
+  order by d.km, p.population desc, p.place_id
   limit 1
 $$;
 comment on function carillon.nearest_place(double precision, double precision, double precision) is

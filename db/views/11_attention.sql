@@ -12,7 +12,7 @@ open_group as materialized (
 )
 select
   'abandoned lease' as kind,
-  'bucket ' || bucket_id || ', ' || count(*) || ' groups of node ' || coalesce(node, '?') || ' (' || coalesce(node_id::text, '?') || ')'
+  'bucket ' || bucket_id || ', groups: ' || count(*) || ', of node ' || coalesce(node, '?') || ' (' || coalesce(node_id::text, '?') || ')'
     as subject,
   'the owner let its lease run out and no worker has taken over' as why,
   'look whether any worker is live (node_load) and has a free slot; start one more: it takes over by itself' as what_to_do,
@@ -25,7 +25,7 @@ group by bucket_id, node_id, node
 union all
 select
   'overdue groups',
-  'bucket ' || bucket_id || ' (' || topic || '), ' || count(*) || ' groups',
+  'bucket ' || bucket_id || ' (' || topic || '), groups: ' || count(*),
   'due, free to be claimed, and no worker does',
   'look whether workers are live and what they are busy with (node_load); start more workers',
   min(greatest(due_at, not_before)),
@@ -37,7 +37,7 @@ group by bucket_id, topic
 union all
 select
   'parked deliveries',
-  'bucket ' || d.bucket_id || ', group ' || d.group_number || ': ' || count(*) || ' deliveries',
+  'bucket ' || d.bucket_id || ', group ' || d.group_number || ', deliveries: ' || count(*),
   'their owner was lost again and again while they were being sent: ' || min(d.reason),
   'look at the workers'' logs for what ends them; left alone, these deliveries get their final state at ' || min(b.expires_at),
   min(d.parked_at),
@@ -72,7 +72,7 @@ where disabled_at is not null
 union all
 select
   'planner stands',
-  count(*) || ' schedules',
+  'schedules: ' || count(*),
   'their next moment has no time bucket though it is past',
   'look whether a worker is live (node_load), and at its log for the task that plans; it catches up by itself',
   min(s.next_due_at),
@@ -101,7 +101,7 @@ union all
 select
   'dead node holds groups',
   n.name || ' (' || n.node_id || ')',
-  'no heartbeat for ' || round(extract(epoch from now.real - n.heartbeat_at)) || ' s, and it holds ' || count(*) || ' groups',
+  'no heartbeat for ' || round(extract(epoch from now.real - n.heartbeat_at)) || ' s; groups that it holds: ' || count(*),
   'end the process if it hangs; its groups are taken over when their leases run out',
   n.heartbeat_at,
   null,
@@ -126,7 +126,7 @@ where n.stopped_at is null and n.heartbeat_at > now.real - interval '1 hour' and
 union all
 select
   'ledger partition missing',
-  day.due_day::text || ', ' || day.buckets || ' buckets',
+  day.due_day::text || ', buckets: ' || day.buckets,
   'moments are planned on a day that the ledger has no partition for: nothing can be sent then',
   format('select carillon.make_ledger_day(%L);', day.due_day),
   day.planned_at,

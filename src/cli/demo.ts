@@ -109,8 +109,9 @@ async function runDemo(options: DemoOptions, lifecycle: Lifecycle): Promise<{ re
   const client = new DemoClient(api.url, run, stopping);
   await client.prepare(receiver.url, options.batch);
   const registeredInMs = await client.register(users, progress("Registered"));
-  // just far enough ahead that the last is committed before the cut; subscribing is quicker than registering
-  const dueAtMs = Math.ceil((Date.now() + 2000 + registeredInMs * 1.25 + demoLeadMs) / 1000) * 1000;
+  // just far enough ahead that the last is committed before the cut; subscribing takes about as long as registering,
+  // and twice that leaves room for a busy machine
+  const dueAtMs = Math.ceil((Date.now() + 3000 + registeredInMs * 2 + demoLeadMs) / 1000) * 1000;
   say(`The moment: ${new Date(dueAtMs).toISOString()}.`);
   const scheduleId = await client.subscribe(users, dueAtMs, progress("Subscribed"));
   const sparedMs = dueAtMs - demoLeadMs - Date.now();
@@ -154,7 +155,7 @@ async function importPlaces(db: Database, places: readonly PlaceOfTheWorld[]): P
 }
 
 function sayPrayerTimes(places: readonly PlaceOfTheWorld[]): void {
-  const rows = ["Mecca", "Istanbul", "Jakarta", "London"].flatMap((name) => {
+  const rows = ["Makkah", "Istanbul", "Jakarta", "London"].flatMap((name) => {
     const place = places
       .filter((candidate) => candidate.name === name)
       .sort((one, other) => other.population - one.population)[0];

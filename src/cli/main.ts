@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { version } from "../app.ts";
 import { CarillonError } from "../errors.ts";
+import { demoCommand } from "./demo.ts";
 import { exitCodeOf } from "./exit-code.ts";
 import { nodeCommands } from "./node.ts";
 
@@ -9,7 +10,7 @@ const program = new Command("carillon")
   .version(version)
   .showHelpAfterError("(see carillon --help)");
 
-for (const command of nodeCommands()) program.addCommand(command);
+for (const command of [...nodeCommands(), demoCommand()]) program.addCommand(command);
 
 try {
   await program.parseAsync();

@@ -14,6 +14,8 @@ export interface PlannerOptions {
 export const missedAfterMs = 15_000;
 /** A timetable that yields nothing for so long (a polar night) is asked again a day later. */
 const askAgainMs = 86_400_000;
+/** A corrected place or timetable may move a moment by hours, beyond what is planned for or to before now. */
+const moveSearchMs = 86_400_000;
 const batch = 500;
 
 /** Plans every schedule whose next moment is within the horizon. */
@@ -58,9 +60,23 @@ export function planSchedule(schedule: ScheduleToPlan, nowMs: number, horizonMs:
       ...skip.map(({ key, dueAtMs }) => ({ occurrence: key, dueAtMs, skipped: true })),
       ...[...fire, ...current].map(({ key, dueAtMs }) => ({ occurrence: key, dueAtMs, skipped: false })),
     ],
+    moves: movedBeyond(schedule, place, fromMs, throughMs),
     plannedThroughMs: throughMs,
     nextDueAtMs: next?.dueAtMs ?? (schedule.rule.kind === "timetable" ? throughMs + askAgainMs : null),
   };
+}
+
+/** What has a time bucket and is now due outside (from, through]: found by its key. An instant is its own key. */
+function movedBeyond(
+  { rule, movable }: ScheduleToPlan,
+  place: PlaceTimes | null,
+  fromMs: number,
+  throughMs: number,
+): SchedulePlan["moves"] {
+  if (movable.length === 0 || rule.kind === "instant") return [];
+  return occurrencesBetween(rule, place, fromMs - moveSearchMs, throughMs + moveSearchMs)
+    .filter(({ key, dueAtMs }) => movable.includes(key) && (dueAtMs <= fromMs || dueAtMs > throughMs))
+    .map(({ key, dueAtMs }) => ({ occurrence: key, dueAtMs }));
 }
 
 function placeTimes({ place }: ScheduleToPlan): PlaceTimes | null {

@@ -2,7 +2,7 @@ import type pg from "pg";
 import { CarillonError } from "../errors.ts";
 import type { Database } from "./database.ts";
 import { inTransaction } from "./executor.ts";
-import { addGroupJobs } from "./jobs.ts";
+import { addGroupJobs, anyShare } from "./jobs.ts";
 
 /*
  * Pause, resume, cancel. What they say stands on the topic, schedule or bucket, and beside it `halted_at` on the groups
@@ -75,8 +75,14 @@ export function cancelBucket(db: Database, bucketId: string): Promise<void> {
     const begun = await client.query("select from carillon.groups where bucket_id = $1 and next_chunk > 0 limit 1", [
       bucketId,
     ]);
-    if (begun.rowCount === 0) await closeUnsent(client, bucketId);
-    else await wakeGroups(client, [bucketId]);
+    if (begun.rowCount === 0) return closeUnsent(client, bucketId);
+    // what waits for its next try has nothing to wait for any more
+    await client.query(
+      `update carillon.groups set not_before = clock_timestamp()
+       where bucket_id = $1 and finished_at is null and not_before > clock_timestamp()`,
+      [bucketId],
+    );
+    await wakeGroups(client, [bucketId]);
   });
 }
 
@@ -156,7 +162,7 @@ async function wakeGroups(client: pg.PoolClient, bucketIds: readonly string[]): 
       bucketId: row.bucket_id,
       groupNumber: row.group_number,
       dueAtMs: Number(row.due_at_ms),
-      share: 0,
+      share: anyShare,
     })),
   );
 }

@@ -134,7 +134,7 @@ const writeFence = (moved: string) => `
     update carillon.groups g
     set next_chunk = g.next_chunk + (y.members > 0)::int,
         lease_until = clock_timestamp() + $7::int * interval '1 millisecond',
-        takeovers = 0,
+        takeovers = case when y.members > 0 then 0 else g.takeovers end,
         failed = g.failed + y.failed,
         suppressed = g.suppressed + y.suppressed,
         expired = g.expired + y.expired,

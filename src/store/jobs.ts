@@ -22,6 +22,9 @@ export interface GroupJobPayload {
   readonly share: number;
 }
 
+/** The share of a group that was dealt out before and came back: whoever has a free slot may hold it. */
+export const anyShare = 1_000_000;
+
 const jobAttempts = 5;
 
 /** Has a planner run now, once, however many ask for it. Part of the caller's transaction. */

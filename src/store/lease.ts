@@ -1,6 +1,6 @@
 import type { Fence } from "./claim.ts";
 import type { Executor } from "./executor.ts";
-import { addGroupJobAt } from "./jobs.ts";
+import { addGroupJobAt, anyShare } from "./jobs.ts";
 
 export interface Renewal {
   readonly bucketId: string;
@@ -72,7 +72,8 @@ export interface Release {
 
 /**
  * Gives a group back, with a fresh job for when there is something to do. Deferred deliveries decide when that is, if
- * the group has no other work: the earliest next try, or the expiry where all that is left is parked.
+ * the group has no other work: the earliest next try, or the expiry where all that is left is parked. A halted group
+ * does not wait for them: once it is cancelled there is no next try, and while it is paused nobody can claim it.
  * @returns false if the fence refused: another claim has the group
  */
 export async function releaseGroup(executor: Executor, fence: Fence, release: Release): Promise<boolean> {
@@ -92,7 +93,7 @@ export async function releaseGroup(executor: Executor, fence: Fence, release: Re
           takeovers = g.takeovers + ($6::text is not null)::int,
           not_before = greatest(
             clock_timestamp() + $5::int * interval '1 millisecond',
-            case when g.paged_at is not null then least(w.next_at, b.expires_at) end)
+            case when g.paged_at is not null and g.halted_at is null then least(w.next_at, b.expires_at) end)
       from waiting w, carillon.time_buckets b
       where g.bucket_id = $1 and g.group_number = $2 and g.epoch = $3 and g.claim_token = $4
         and b.bucket_id = g.bucket_id
@@ -103,7 +104,7 @@ export async function releaseGroup(executor: Executor, fence: Fence, release: Re
   if (row === undefined) return false;
   await addGroupJobAt(
     executor,
-    { bucketId: fence.bucketId, groupNumber: fence.groupNumber, dueAtMs: row.due_at_ms, share: 0 },
+    { bucketId: fence.bucketId, groupNumber: fence.groupNumber, dueAtMs: row.due_at_ms, share: anyShare },
     row.not_before,
   );
   return true;

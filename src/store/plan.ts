@@ -12,6 +12,8 @@ export interface ScheduleToPlan {
   readonly rule: Rule;
   /** epoch milliseconds: moments up to here have their time buckets */
   readonly plannedThroughMs: number;
+  /** occurrences with a time bucket that no worker has claimed yet: the only ones that can still move */
+  readonly movable: readonly string[];
   readonly expiresAfterMs: number;
   readonly catchUp: "skip" | "latest" | "all";
   readonly place: {
@@ -33,6 +35,8 @@ export interface PlannedBucket {
 export interface SchedulePlan {
   readonly schedule: ScheduleToPlan;
   readonly buckets: readonly PlannedBucket[];
+  /** planned occurrences whose instant now lies outside what is planned for; they move, and are never made here */
+  readonly moves: readonly Pick<PlannedBucket, "occurrence" | "dueAtMs">[];
   readonly plannedThroughMs: number;
   /** the next moment after that; null: the rule has ended */
   readonly nextDueAtMs: number | null;
@@ -84,6 +88,7 @@ async function takeSchedules(
     topic_id: number;
     rule: Rule;
     planned_through_ms: number;
+    movable: string[];
     expires_after_ms: number;
     catch_up: "skip" | "latest" | "all";
     place_id: number | null;
@@ -95,6 +100,11 @@ async function takeSchedules(
     now_ms: number;
   }>(
     `select s.schedule_id, s.topic_id, s.rule, (extract(epoch from s.planned_through) * 1000)::float8 as planned_through_ms,
+       array(
+         select b.occurrence from carillon.time_buckets b
+         where b.schedule_id = s.schedule_id and s.rule ->> 'kind' <> 'instant' and b.round = 0 and b.closed_at is null
+           and not exists (select from carillon.groups g where g.bucket_id = b.bucket_id and g.epoch > 0)
+       ) as movable,
        t.expires_after_ms, t.catch_up,
        p.place_id, p.latitude, p.longitude, p.zone, tt.kind, tt.parameters,
        (extract(epoch from carillon.clock()) * 1000)::float8 as now_ms
@@ -113,6 +123,7 @@ async function takeSchedules(
     topicId: row.topic_id,
     rule: row.rule,
     plannedThroughMs: row.planned_through_ms,
+    movable: row.movable,
     expiresAfterMs: row.expires_after_ms,
     catchUp: row.catch_up,
     place:
@@ -132,7 +143,9 @@ async function takeSchedules(
 /** @returns the due instants of the buckets that are new or were moved and will be cut */
 async function makeBuckets(client: pg.PoolClient, plans: readonly SchedulePlan[]): Promise<number[]> {
   const wanted = plans.flatMap(({ schedule, buckets }) => buckets.map((bucket) => ({ schedule, bucket })));
-  if (wanted.length === 0) return [];
+  const moves = plans.flatMap(({ schedule, moves }) => moves.map((bucket) => ({ schedule, bucket })));
+  const moved = await moveWanted(client, [...wanted, ...moves]);
+  if (wanted.length === 0) return moved;
   await client.query("select carillon.make_ledger_day(day::date) from unnest($1::text[]) as d (day)", [
     [...new Set(wanted.map(({ bucket }) => new Date(bucket.dueAtMs).toISOString().slice(0, 10)))],
   ]);
@@ -154,24 +167,32 @@ async function makeBuckets(client: pg.PoolClient, plans: readonly SchedulePlan[]
       wanted.map(({ bucket }) => bucket.skipped),
     ],
   );
-  const dueAtMs = made.filter((bucket) => !bucket.skipped).map((bucket) => bucket.due_at_ms);
-  if (made.length === wanted.length) return dueAtMs;
-  const { rows: moved } = await client.query<{ bucket_id: string; due_at_ms: number }>(
+  return [...made.filter((bucket) => !bucket.skipped).map((bucket) => bucket.due_at_ms), ...moved];
+}
+
+interface WantedBucket {
+  readonly schedule: ScheduleToPlan;
+  readonly bucket: Pick<PlannedBucket, "occurrence" | "dueAtMs">;
+}
+
+async function moveWanted(client: pg.PoolClient, wanted: readonly WantedBucket[]): Promise<number[]> {
+  const known = wanted.filter(({ schedule, bucket }) => schedule.movable.includes(bucket.occurrence));
+  if (known.length === 0) return [];
+  const { rows } = await client.query<{ bucket_id: string; due_at_ms: number }>(
     `select b.bucket_id, w.due_at_ms::float8
      from unnest($1::bigint[], $2::text[], $3::bigint[]) as w (schedule_id, occurrence, due_at_ms)
      join carillon.time_buckets b on b.schedule_id = w.schedule_id and b.occurrence = w.occurrence and b.round = 0
      where b.closed_at is null and b.due_at <> to_timestamp(w.due_at_ms / 1000.0)`,
     [
-      wanted.map(({ schedule }) => schedule.scheduleId),
-      wanted.map(({ bucket }) => bucket.occurrence),
-      wanted.map(({ bucket }) => bucket.dueAtMs),
+      known.map(({ schedule }) => schedule.scheduleId),
+      known.map(({ bucket }) => bucket.occurrence),
+      known.map(({ bucket }) => bucket.dueAtMs),
     ],
   );
-  const movedAtMs = await moveBuckets(
+  return moveBuckets(
     client,
-    moved.map((bucket) => ({ bucketId: bucket.bucket_id, dueAtMs: bucket.due_at_ms })),
+    rows.map((bucket) => ({ bucketId: bucket.bucket_id, dueAtMs: bucket.due_at_ms })),
   );
-  return [...dueAtMs, ...movedAtMs];
 }
 
 async function advance(client: pg.PoolClient, plans: readonly SchedulePlan[]): Promise<void> {

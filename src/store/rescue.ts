@@ -1,5 +1,5 @@
 import type { Executor } from "./executor.ts";
-import { addCutJobs, addGroupJobs, taskNames, wakePlanner } from "./jobs.ts";
+import { addCutJobs, addGroupJobs, anyShare, taskNames, wakePlanner } from "./jobs.ts";
 
 export interface SweepResult {
   /** schedules with a near moment that no planner has looked at */
@@ -76,7 +76,7 @@ export async function sweep(
       bucketId: row.bucket_id,
       groupNumber: row.group_number,
       dueAtMs: Number(row.due_at_ms),
-      share: 0,
+      share: anyShare,
     })),
   );
 

@@ -1,4 +1,4 @@
-import { recordOutcomes, type UnresolvedMember, unresolvedMembers } from "../store/outcome.ts";
+import { outcomeStands, recordOutcomes, type UnresolvedMember, unresolvedMembers } from "../store/outcome.ts";
 import type { WorkerContext } from "./context.ts";
 import { type HeldGroup, LostGroup } from "./held-group.ts";
 import { ledgerEntry } from "./ledger-entry.ts";
@@ -45,7 +45,11 @@ export async function resolveInDoubt(worker: WorkerContext, held: HeldGroup): Pr
       leaseMs: worker.leaseMs,
       ...ledgerEntry(judged, false, chunk.attempt > 0),
     };
-    const stands = await persist(held.lost, () => recordOutcomes(db.pool, record), onFault);
+    const stands = await persist(
+      held.lost,
+      async (repeated) => (repeated && (await outcomeStands(db.pool, record))) || recordOutcomes(db.pool, record),
+      onFault,
+    );
     if (!stands) {
       held.lose("its in-doubts were refused");
       throw new LostGroup("lost while its in-doubts were recorded");

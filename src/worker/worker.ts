@@ -102,7 +102,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     keepRunning(
       {
         db: jobsDb,
-        tasks: { [taskNames.group]: groupTask(context, new Arms(slots)) },
+        tasks: { [taskNames.group]: groupTask(context, new Arms(slots), options.pollMs) },
         cron: [],
         concurrency: slots,
         pollMs: options.pollMs,
@@ -144,7 +144,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
  * What a slot does when a job wakes it: it takes the job's own group, if that is still ahead and this node may hold it;
  * then whatever is due, one group after another, until nothing is. It never throws: a group's troubles are its own.
  */
-function groupTask(worker: WorkerContext, arms: Arms): (payload: unknown) => Promise<void> {
+function groupTask(worker: WorkerContext, arms: Arms, pollMs: number): (payload: unknown) => Promise<void> {
   const claimant = () => ({ nodeId: worker.nodeId, claimToken: randomUUID(), leaseMs: worker.leaseMs });
 
   async function deliver(claim: () => Promise<ClaimedGroup | null>): Promise<boolean> {
@@ -158,8 +158,11 @@ function groupTask(worker: WorkerContext, arms: Arms): (payload: unknown) => Pro
   async function arm(payload: z.infer<typeof groupPayload>): Promise<void> {
     using hold = arms.take(payload.dueAtMs, payload.share);
     if (hold === null) {
-      // somebody else's share, or ours when a slot is free at the moment itself
-      await addGroupJobAt(worker.db.pool, payload, new Date(payload.dueAtMs));
+      // somebody else's share: offered again while they can still arm it, and rarely enough for any number of groups;
+      // at the moment itself whoever has a slot takes it
+      const leftMs = payload.dueAtMs - worker.clock.nowMs();
+      const waitMs = Math.min(leftMs, Math.max(pollMs, leftMs / 3));
+      await addGroupJobAt(worker.db.pool, payload, new Date(payload.dueAtMs - leftMs + waitMs));
       return;
     }
     const release = setTimeout(() => hold[Symbol.dispose](), Math.max(0, payload.dueAtMs - worker.clock.nowMs()));
@@ -176,7 +179,7 @@ function groupTask(worker: WorkerContext, arms: Arms): (payload: unknown) => Pro
       await persist(
         worker.draining,
         async () => {
-          if (payload.share > 0 && payload.dueAtMs > worker.clock.nowMs()) await arm(payload);
+          if (payload.dueAtMs > worker.clock.nowMs()) await arm(payload);
           while (!worker.draining.aborted && (await deliver(() => claimNextDue(worker.db.pool, claimant()))));
         },
         (error) => worker.faults.warn("claim", { err: error }, "groups can't be claimed just now"),

@@ -1,5 +1,5 @@
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { Database } from "../../src/store/database.ts";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { type Database, openDatabase } from "../../src/store/database.ts";
 import {
   inDoubtCount,
   ledgerImbalance,
@@ -22,12 +22,22 @@ let test: TestDatabase;
 let db: Database;
 let played: PlayedBucket;
 
-beforeEach(async () => {
+beforeAll(async () => {
   test = await createTestDatabase({ max: 3 });
   db = test.database;
+});
+afterAll(() => test[Symbol.asyncDispose]());
+
+// emptied rather than made anew: ten times as fast
+beforeEach(async () => {
+  await db.pool.query(
+    ["outcomes", "chunks", "failures", "deferred", "groups", "time_buckets", "subscriptions", "schedules", "topics"]
+      .concat(["endpoints", "users", "destinations", "nodes"])
+      .map((table) => `delete from carillon.${table}`)
+      .join(";"),
+  );
   played = await playBucket(db);
 });
-afterEach(() => test[Symbol.asyncDispose]());
 
 const change = async (text: string, values: readonly unknown[] = []) => {
   const { rowCount } = await db.pool.query(text, [...values]);
@@ -72,6 +82,10 @@ const addChunk = (number: number, { attempt = 1, code = 1, epoch = 1, afterDueMs
   );
 const setFirstCode = (code: number) =>
   change(`update carillon.outcomes set codes = set_byte(codes, 0, $1) where ${firstChunk}`, [code]);
+const setFirstCodeAndRetry = async (code: number) => {
+  await setFirstCode(code);
+  await addChunk(50);
+};
 
 describe("ledgerImbalance", () => {
   const balance = async () => {
@@ -170,13 +184,16 @@ describe("ledgerImbalance", () => {
   });
 
   it("reads 200,000 deliveries in seconds", async () => {
-    await playBucket(db, { users: 200_000, topic: "large", dueMsAgo: 120_000 });
+    await using own = await createTestDatabase();
+    await using patient = openDatabase({ url: own.url, applicationName: "test", max: 1, statementTimeoutMs: 60_000 });
+    const { bucketId } = await playBucket(patient, { users: 200_000, chunkSize: 500 });
+    await patient.pool.query("delete from carillon.chunks where bucket_id = $1 and chunk_number = 7", [bucketId]);
     const began = performance.now();
-    expect(await ledgerImbalance(db)).toMatchObject({ total: 0 });
-    expect(await overlappingChunks(db)).toEqual([]);
+    expect(await ledgerImbalance(own.database)).toMatchObject({ missing: 1000, total: 1000 });
+    expect(await overlappingChunks(own.database)).toEqual([]);
     // a bound against a plan that goes wrong, which takes minutes; not a measurement
     expect(performance.now() - began).toBeLessThan(25_000);
-  }, 90_000);
+  }, 120_000);
 });
 
 describe("the other invariants", () => {
@@ -299,24 +316,24 @@ describe("the checker", () => {
     },
     {
       name: "duplicates beyond in doubt",
-      corrupt: async () => (await setFirstCode(50), addChunk(50)),
+      corrupt: () => setFirstCodeAndRetry(50),
       log: () => [...played.log, again()],
     },
     { name: "sent without intent", log: () => [...played.log, again()] },
     { name: "sent without intent", log: () => [...played.log, again({ user: "stranger", id: "other" })] },
     {
       name: "duplicate at most once",
-      corrupt: async () => (await setFirstCode(51), addChunk(50)),
+      corrupt: () => setFirstCodeAndRetry(51),
       log: () => [...played.log, again()],
       more: { mode: "at_most_once", kills: 1 },
     },
     {
       name: "several ids of one delivery",
-      corrupt: async () => (await setFirstCode(51), addChunk(50)),
+      corrupt: () => setFirstCodeAndRetry(51),
       log: () => [...played.log, again({ id: "another" })],
       more: { kills: 1 },
     },
-    { name: "in doubt without a cause", corrupt: async () => (await setFirstCode(51), addChunk(50)) },
+    { name: "in doubt without a cause", corrupt: () => setFirstCodeAndRetry(51) },
     {
       name: "in doubt beyond the window",
       corrupt: () => change("update carillon.outcomes set codes = decode(repeat('33', length(codes)), 'hex')"),
@@ -349,7 +366,7 @@ describe("the checker", () => {
     {
       name: "stale write",
       corrupt: async () => {
-        // the first chunk's outcome comes from the second claim, and the last chunk's intent from the first one after that
+        // what the first claim wrote in later chunks comes after what the second one wrote
         await change("update carillon.groups set epoch = 2 where group_number = 0");
         await change(`update carillon.outcomes set epoch = 2 where ${firstChunk}`);
       },
@@ -371,10 +388,9 @@ describe("the checker", () => {
       name: "counters differ from the ledger",
       corrupt: () => change("update carillon.groups set delivered = delivered + 1"),
     },
-    { name: "wrong result", corrupt: () => setFirstCode(10), more: { expected: { users: [] } } },
   ];
 
-  it.each(bites.filter(({ name }) => name !== "wrong result"))("bites: $name", async ({ name, corrupt, log, more }) => {
+  it.each(bites)("bites: $name", async ({ name, corrupt, log, more }) => {
     await corrupt?.();
     expect(await namesOf({ receiverLog: log?.() ?? played.log, ...more })).toContain(name);
   });

@@ -20,10 +20,11 @@ export interface PlayedBucket {
 }
 
 /**
- * Writes by plain SQL what the engine leaves behind when all goes well: two groups, chunks of ten, one endpoint a user,
+ * Writes by plain SQL what the engine leaves behind when all goes well: two groups, chunks of ten members, one endpoint a user,
  * everything accepted. Apart from the engine's own code on purpose: who judges it must not be made by it.
  *
  * @param dueMsAgo how long ago the moment was, in milliseconds
+ * @param chunkSize members a chunk; default 10
  */
 export async function playBucket(
   db: Database,
@@ -31,7 +32,8 @@ export async function playBucket(
     users: count = 50,
     dueMsAgo = 60_000,
     topic = "livestream",
-  }: { users?: number; dueMsAgo?: number; topic?: string } = {},
+    chunkSize = 10,
+  }: { users?: number; dueMsAgo?: number; topic?: string; chunkSize?: number } = {},
 ): Promise<PlayedBucket> {
   const one = async <T extends object>(text: string, values: readonly unknown[] = []): Promise<T> => {
     const { rows } = await db.pool.query<T>(text, [...values]);
@@ -92,7 +94,7 @@ export async function playBucket(
   await db.pool.query(
     `with member as (
        select s.hash_slot, s.user_number, g.group_number,
-         (row_number() over (partition by g.group_number order by s.hash_slot, s.user_number) - 1) / 10 as chunk
+         (row_number() over (partition by g.group_number order by s.hash_slot, s.user_number) - 1) / $6::int as chunk
        from carillon.subscriptions s
        join carillon.groups g on g.bucket_id = $1 and s.hash_slot between g.first_slot and g.last_slot
        where s.schedule_id = $2
@@ -114,7 +116,7 @@ export async function playBucket(
        decode(repeat('01', cardinality(user_numbers)), 'hex'),
        array(select 20 + 10 * chunk_number + i from generate_series(1, cardinality(user_numbers)) i)
      from chunk`,
-    [bucketId, scheduleId, dueDay, nodeId, dueAt],
+    [bucketId, scheduleId, dueDay, nodeId, dueAt, chunkSize],
   );
   await db.pool.query(
     `update carillon.groups g set next_chunk = c.chunks, intended = c.members, delivered = c.members
