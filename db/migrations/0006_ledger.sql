@@ -102,7 +102,11 @@ begin
     partition := part || '_' || to_char(day, 'YYYYMMDD');
     if to_regclass('carillon.' || partition) is null then
       perform pg_advisory_xact_lock(hashtextextended('carillon.make_ledger_day', 0));
-      if to_regclass('carillon.' || partition) is null then
+      -- asked again by a query: to_regclass may answer from a cache that waiting for the lock has not refreshed
+      if not exists (
+        select from pg_catalog.pg_class c
+        where c.relnamespace = 'carillon'::regnamespace and c.relname = partition
+      ) then
         execute format('create table carillon.%I (like carillon.%I including all)', partition, part);
         execute format('alter table carillon.%I attach partition carillon.%I for values from (%L) to (%L)',
           part, partition, day, day + 1);

@@ -19,6 +19,8 @@ export interface ClaimedGroup extends Fence {
   readonly takeovers: number;
   readonly cancelled: boolean;
   readonly paused: boolean;
+  /** most users with an endpoint are members of the bucket */
+  readonly dense: boolean;
   readonly topic: {
     readonly topicId: number;
     readonly name: string;
@@ -80,6 +82,8 @@ const claimStatement = (name: string, chosen: string): Statement => ({
       (extract(epoch from b.due_at) * 1000)::float8 as due_at_ms,
       (extract(epoch from b.expires_at) * 1000)::float8 as expires_at_ms,
       s.paused_at is not null or t.paused_at is not null as paused,
+      coalesce(b.population, 0) * 4.0 >= (
+        select greatest(c.reltuples, 0) from pg_class c where c.oid = 'carillon.endpoints'::regclass) as dense,
       t.topic_id, t.name, t.title, t.body, t.data, t.delivery_mode
     from claimed c
     join carillon.time_buckets b on b.bucket_id = c.bucket_id
@@ -117,6 +121,7 @@ interface ClaimRow {
   occurrence: string;
   cancelled: boolean;
   paused: boolean;
+  dense: boolean;
   due_at_ms: number;
   expires_at_ms: number;
   topic_id: number;
@@ -154,6 +159,7 @@ async function claim(
     takeovers: row.takeovers,
     cancelled: row.cancelled,
     paused: row.paused,
+    dense: row.dense,
     topic: {
       topicId: row.topic_id,
       name: row.name,

@@ -39,6 +39,8 @@ export interface IntentRequest {
    * a halt stands in the way.
    */
   readonly recordAs: number | null;
+  /** most users with an endpoint are members: their endpoints are read as one range instead of one by one */
+  readonly dense?: boolean;
 }
 
 /*
@@ -57,7 +59,8 @@ export interface IntentRequest {
  * The page is fenced off as materialized, and the endpoints of a user are read under a LIMIT inside LATERAL: so the plan
  * stays a nested loop over two primary keys in the order in which both tables lie, whatever the statistics say. (With a
  * plain join a generic plan once turned into a hash join over all users: 254 -> 69 k/s. test/store/intent.test.ts
- * watches the plan.)
+ * watches the plan.) Where most users are members ($9), their endpoints lie in one short range of that key, and reading
+ * the range costs a tenth of looking up each (0.09 against 0.8 ms for 500). A wrong guess costs time, never a member.
  */
 const mayBeSent = `
   g.halted_at is null and b.cancelled_at is null and s.paused_at is null and t.paused_at is null
@@ -109,13 +112,17 @@ const insertChunk = (attempt: string) => `
   chunk as (
     insert into carillon.chunks (due_day, bucket_id, group_number, chunk_number, epoch, node_id, attempt, intent_at,
       first_slot, first_user, last_slot, last_user, user_numbers, ordinals, refused)
-    select f.due_day, f.bucket_id, f.group_number, $5, $3, f.node_id, ${attempt}, clock_timestamp(),
-      (array_agg(m.hash_slot order by m.position))[1], (array_agg(m.user_number order by m.position))[1],
-      (array_agg(m.hash_slot order by m.position desc))[1], (array_agg(m.user_number order by m.position desc))[1],
-      array_agg(m.user_number order by m.position), array_agg(coalesce(m.ordinal, 0::smallint) order by m.position),
-      case when max(m.code) > 0 then string_agg(set_byte('\\x00', 0, m.code), '' order by m.position) end
-    from fence f, taken m
-    group by f.due_day, f.bucket_id, f.group_number, f.node_id
+    select f.due_day, f.bucket_id, f.group_number, $5, $3, f.node_id, w.attempt, clock_timestamp(),
+      a.hash_slot, a.user_number, z.hash_slot, z.user_number, w.user_numbers, w.ordinals, w.refused
+    from fence f
+    cross join (
+      select ${attempt} as attempt, array_agg(m.user_number order by m.position) as user_numbers,
+        array_agg(coalesce(m.ordinal, 0::smallint) order by m.position) as ordinals,
+        case when max(m.code) > 0 then string_agg(set_byte('\\x00', 0, m.code), '' order by m.position) end as refused
+      from taken m
+    ) w
+    join taken a on a.position = 1
+    join taken z on z.position = f.members
   )`;
 
 const tally = `
@@ -167,12 +174,30 @@ const intendStatement: Statement = {
         order by s.hash_slot, s.user_number
         limit $6 + 1
       ) s
-    ), ${mutedIn("page")}, numbered as materialized (
-      select p.*, e.*,
-        row_number() over firing_order as position,
-        lead(p.user_number) over firing_order is distinct from p.user_number as last_of_user
+    ), ${mutedIn("page")}, near as materialized (
+      select e.*
+      from (select min(hash_slot) as first_slot, max(hash_slot) as last_slot from page where $9::boolean) r
+      cross join lateral (
+        select e.hash_slot, e.user_number, e.ordinal, e.channel, e.destination_id, e.address, e.zone, e.locale
+        from carillon.endpoints e
+        where e.hash_slot between r.first_slot and r.last_slot and e.gone_at is null
+        offset 0
+      ) e
+    ), reached as materialized (
+      select p.*, e.ordinal, e.channel, e.destination_id, e.address, e.zone, e.locale
+      from page p
+      left join near e on e.hash_slot = p.hash_slot and e.user_number = p.user_number
+      where $9::boolean
+      union all
+      select p.*, e.*
       from page p ${endpointsOf("p")}
-      window firing_order as (order by p.hash_slot, p.user_number, e.ordinal)
+      where not $9::boolean
+    ), numbered as materialized (
+      select r.*,
+        row_number() over firing_order as position,
+        lead(r.user_number) over firing_order is distinct from r.user_number as last_of_user
+      from reached r
+      window firing_order as (order by r.hash_slot, r.user_number, r.ordinal)
     ), cut as materialized (
       select count(*) as found,
         coalesce(
@@ -359,11 +384,21 @@ type IntentRow = [
 ];
 
 async function run(executor: Executor, statement: Statement, request: IntentRequest): Promise<Chunk | null> {
-  const { fence, chunkNumber, limit, leaseMs, recordAs } = request;
+  const { fence, chunkNumber, limit, leaseMs, recordAs, dense = false } = request;
   const { rows } = await executor.query<IntentRow, unknown[]>({
     ...statement,
     rowMode: "array",
-    values: [fence.bucketId, fence.groupNumber, fence.epoch, fence.claimToken, chunkNumber, limit, leaseMs, recordAs],
+    values: [
+      fence.bucketId,
+      fence.groupNumber,
+      fence.epoch,
+      fence.claimToken,
+      chunkNumber,
+      limit,
+      leaseMs,
+      recordAs,
+      ...(statement === intendStatement ? [dense] : []),
+    ],
   });
   return chunkOf(rows, chunkNumber);
 }

@@ -4,7 +4,8 @@ import type { Executor } from "./executor.ts";
  * graphile-worker's jobs only wake somebody: what is to be done stands in our own rows, and a sweep finds it there when
  * a job is lost. So a job that comes too early, twice or for nothing does no harm.
  *
- * Keys are added with `preserve_run_at`: with `replace`, each sweep would push `run_at` on and starve the job.
+ * What is asked for again keeps its `run_at` (`preserve_run_at`), or has it pulled forward: if it were pushed on, each
+ * sweep would starve the job.
  */
 export const taskNames = {
   plan: "carillon.plan",
@@ -50,16 +51,20 @@ export async function addCutJobs(executor: Executor, dueAtMs: readonly number[],
   );
 }
 
-/** One job per group, to run at once. */
+/**
+ * One job per group, to run at once. One that waits already is pulled forward (it waits for a next try, say, and the
+ * bucket was cancelled) and never pushed on.
+ */
 export async function addGroupJobs(executor: Executor, jobs: readonly GroupJobPayload[]): Promise<void> {
   if (jobs.length === 0) return;
   await executor.query(
     `select from graphile_worker.add_jobs((
        select array_agg((
          $1, json_build_object('bucketId', bucket_id::text, 'groupNumber', group_number, 'dueAtMs', due_at_ms, 'share', share),
-         null, null, $6, $1 || ':' || bucket_id || ':' || group_number, 0, null
+         null, least(now(), (select j.run_at from graphile_worker.jobs j where j.key = k.key)), $6, k.key, 0, null
        )::graphile_worker.job_spec)
-       from unnest($2::bigint[], $3::int[], $4::bigint[], $5::int[]) as g (bucket_id, group_number, due_at_ms, share)), true)`,
+       from unnest($2::bigint[], $3::int[], $4::bigint[], $5::int[]) as g (bucket_id, group_number, due_at_ms, share)
+       cross join lateral (select $1 || ':' || bucket_id || ':' || group_number as key) k), false)`,
     [
       taskNames.group,
       jobs.map((job) => job.bucketId),

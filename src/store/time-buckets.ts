@@ -16,16 +16,20 @@ export async function moveBuckets(
 ): Promise<number[]> {
   if (moves.length === 0) return [];
   const bucketIds = moves.map((move) => move.bucketId);
-  await client.query(
-    `select from carillon.time_buckets where bucket_id = any ($1) and closed_at is null order by bucket_id for no key update`,
+  // read under the lock: a cancel may have come before us
+  const { rows: open } = await client.query<{ bucket_id: string }>(
+    `select bucket_id from carillon.time_buckets
+     where bucket_id = any ($1) and closed_at is null and cancelled_at is null
+     order by bucket_id for no key update`,
     [bucketIds],
   );
   const { rows: groups } = await client.query<{ bucket_id: string; epoch: number }>(
     `select bucket_id, epoch from carillon.groups where bucket_id = any ($1) order by bucket_id, group_number for update`,
     [bucketIds],
   );
-  const claimed = new Set(groups.filter((group) => group.epoch > 0).map((group) => group.bucket_id));
-  const free = moves.filter((move) => !claimed.has(move.bucketId));
+  const movable = new Set(open.map((bucket) => bucket.bucket_id));
+  for (const group of groups) if (group.epoch > 0) movable.delete(group.bucket_id);
+  const free = moves.filter((move) => movable.has(move.bucketId));
   if (free.length === 0) return [];
   await client.query("delete from carillon.groups where bucket_id = any ($1)", [free.map((move) => move.bucketId)]);
   await client.query("select carillon.make_ledger_day(day::date) from unnest($1::text[]) as d (day)", [
@@ -37,7 +41,7 @@ export async function moveBuckets(
          expires_at = to_timestamp(m.due_at_ms / 1000.0) + (b.expires_at - b.due_at),
          cut_at = null, population = null
      from unnest($1::bigint[], $2::bigint[]) as m (bucket_id, due_at_ms)
-     where b.bucket_id = m.bucket_id and b.closed_at is null and b.cancelled_at is null
+     where b.bucket_id = m.bucket_id
      returning (extract(epoch from b.due_at) * 1000)::float8 as due_at_ms`,
     [free.map((move) => move.bucketId), free.map((move) => Math.round(move.dueAtMs))],
   );

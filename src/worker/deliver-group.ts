@@ -96,10 +96,10 @@ class GroupDelivery {
     const { clock, destinations, channels } = this.#worker;
     const { dueAtMs } = this.#held.group;
     if (clock.nowMs() >= dueAtMs) return;
-    const warming = destinations.known.flatMap((destination) =>
-      [...channels.values()].map((channel) => channel.warm(destination, this.#signal)),
-    );
-    await Promise.all(warming);
+    // not waited for: a destination that does not answer must not make the others late
+    for (const destination of destinations.known) {
+      for (const channel of channels.values()) void channel.warm(destination, this.#signal);
+    }
     for (let waitMs = dueAtMs - clock.nowMs(); waitMs > 0; waitMs = dueAtMs - clock.nowMs()) {
       // in steps, since the clock's offset is measured anew meanwhile
       await sleep(Math.min(waitMs, 1000), this.#signal);
@@ -215,6 +215,7 @@ class GroupDelivery {
         limit: this.#recordAs === null ? room : recordChunk,
         leaseMs,
         recordAs: this.#recordAs,
+        dense: group.dense,
       };
       const beforeMs = monotonicMs();
       const chunk = await this.#persist(async (repeated) => {

@@ -63,7 +63,13 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   const faults = rateLimited(logger);
   const onError = (error: Error) => faults.warn("pool", { err: error }, "a connection to Postgres broke");
   const open = (name: string, max: number): Database =>
-    openDatabase({ url: options.databaseUrl, applicationName: `carillon ${name} ${options.nodeName}`, max, onError });
+    openDatabase({
+      url: options.databaseUrl,
+      applicationName: `carillon ${name} ${options.nodeName}`,
+      max,
+      genericPlans: true,
+      onError,
+    });
   await using stack = new AsyncDisposableStack();
   const db = stack.use(open("worker", slots + 2));
   // one connection listens; the others fetch and complete jobs
