@@ -1,9 +1,11 @@
 import { readFileSync } from "node:fs";
 import { createApp } from "./api/app.ts";
+import { createHealthApp } from "./api/health.ts";
 import { type ApiServer, startApi } from "./api/server.ts";
 import type { Channel } from "./channels/channel.ts";
 import { createWebhookChannel } from "./channels/webhook.ts";
 import { type Config, requireDatabaseUrl } from "./config.ts";
+import { CarillonError } from "./errors.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 import { type Logger, rateLimited } from "./logger.ts";
 import { runPlanner } from "./planner/planner.ts";
@@ -83,6 +85,15 @@ export async function startWorkerNode(
   );
   lifecycle.onStop("planner", () => planner);
   return worker;
+}
+
+/** Serves /livez and /readyz of a worker that has no API beside it, on the HTTP port. */
+export async function startHealth(worker: Worker, { config, lifecycle, logger }: NodeDeps): Promise<ApiServer> {
+  async function ready(): Promise<void> {
+    if (!worker.ready) throw new CarillonError("database_unavailable", "Postgres does not answer the heartbeat.");
+  }
+  const app = createHealthApp({ ready, stopping: lifecycle.stopping }, logger);
+  return lifecycle.use("health", await startApi(app, config.http));
 }
 
 /**

@@ -9,6 +9,9 @@ const page = 500;
  * The script that a team has today, written well: a timer, a few connections with a share of the users each, and for
  * each page one statement that reads it and one that logs a row per user and moves the mark. It has no lease, no rescue,
  * no second node, no gate and no intent: when it dies between send and log, a page is sent twice.
+ *
+ * The page is fenced off, and its endpoints are read as one range: with a plain join Postgres hashes all endpoints anew
+ * for each page (14 ms of 50,000 users), and the loop would be two and a half times as slow.
  */
 export async function startCronLoop({ databaseUrl, concurrency }: ContenderConfig): Promise<Contender> {
   const pool = new pg.Pool({ connectionString: databaseUrl, max: concurrency });
@@ -37,13 +40,23 @@ export async function startCronLoop({ databaseUrl, concurrency }: ContenderConfi
           name: "read",
           rowMode: "array",
           text: `
-            select s.hash_slot, s.user_number, e.ordinal, e.channel, e.address
-            from carillon.subscriptions s
-            join carillon.endpoints e on e.hash_slot = s.hash_slot and e.user_number = s.user_number
-            where s.schedule_id = $4 and s.ended_at is null and e.gone_at is null
-              and (s.hash_slot, s.user_number) > ($1, $2) and s.hash_slot <= $3
-            order by s.hash_slot, s.user_number
-            limit ${page}`,
+            with page as materialized (
+              select s.hash_slot, s.user_number
+              from carillon.subscriptions s
+              where s.schedule_id = $4 and s.ended_at is null
+                and (s.hash_slot, s.user_number) > ($1, $2) and s.hash_slot <= $3
+              order by s.hash_slot, s.user_number
+              limit ${page}
+            ), near as materialized (
+              select e.hash_slot, e.user_number, e.ordinal, e.channel, e.address
+              from (select min(hash_slot) as first_slot, max(hash_slot) as last_slot from page) r
+              cross join lateral (
+                select * from carillon.endpoints e
+                where e.hash_slot between r.first_slot and r.last_slot and e.gone_at is null
+                offset 0) e)
+            select p.hash_slot, p.user_number, e.ordinal, e.channel, e.address
+            from page p join near e on e.hash_slot = p.hash_slot and e.user_number = p.user_number
+            order by p.hash_slot, p.user_number`,
           values: [...mark, range.lastSlot, moment.scheduleId],
         });
         const last = rows.at(-1);

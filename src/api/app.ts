@@ -1,15 +1,15 @@
 import { randomUUID } from "node:crypto";
-import express, { type ErrorRequestHandler, type Express, type RequestHandler } from "express";
+import express, { type Express, type RequestHandler } from "express";
 import helmet from "helmet";
 import { monotonicMs } from "../clock.ts";
 import { CarillonError } from "../errors.ts";
-import { type Logger, rateLimited } from "../logger.ts";
-import { toCarillonError } from "../store/database.ts";
+import type { Logger } from "../logger.ts";
 import { assertMigrated } from "../store/migrate.ts";
 import { withKeys, withoutKeys } from "./authentication.ts";
 import { jsonBodies } from "./body.ts";
 import type { ApiDeps } from "./deps.ts";
-import { requestFault, sendProblem } from "./problem.ts";
+import { health } from "./health.ts";
+import { answerProblem } from "./problem.ts";
 import { mount, type Route } from "./route.ts";
 import { bucketRoutes } from "./routes/buckets.ts";
 import { destinationRoutes } from "./routes/destinations.ts";
@@ -31,7 +31,7 @@ export function createApp(deps: ApiDeps): Express {
   app.use(withRequestId());
   app.use(logged(deps.logger));
   app.use(helmet());
-  app.use(health(deps));
+  app.use(health({ ready: () => assertMigrated(deps.db), stopping: deps.stopping }));
   app.use("/v1", deps.openOnLoopback ? withoutKeys() : withKeys(deps.db), jsonBodies(), versionOne(deps));
   app.use(() => {
     throw nothingHere();
@@ -66,19 +66,6 @@ function versionOne(deps: ApiDeps): RequestHandler {
 }
 
 /** `/livez`: the process answers. `/readyz`: it can do its work. Both without a key. */
-function health(deps: ApiDeps): RequestHandler {
-  const router = express.Router({ caseSensitive: true, strict: true });
-  router.get("/livez", (_request, response) => {
-    response.json({ status: "live" });
-  });
-  router.get("/readyz", async (_request, response) => {
-    if (deps.stopping?.aborted) throw new CarillonError("stopping", "This process is shutting down.");
-    await assertMigrated(deps.db);
-    response.json({ status: "ready" });
-  });
-  return router;
-}
-
 /** A caller's own id is taken over, so that one request can be followed through several logs. */
 function withRequestId(): RequestHandler {
   return (request, response, next) => {
@@ -101,25 +88,6 @@ function logged(logger: Logger): RequestHandler {
       logger.debug({ requestId: response.getHeader("x-request-id"), method, route, status, tookMs, keyId }, "request");
     });
     next();
-  };
-}
-
-function answerProblem(logger: Logger): ErrorRequestHandler {
-  const faults = rateLimited(logger);
-  return (error: unknown, _request, response, next) => {
-    const known = requestFault(error) ?? toCarillonError(error);
-    if (known.status >= 500) {
-      const { route = null } = response.locals;
-      const requestId = response.getHeader("x-request-id");
-      faults.error(
-        `${known.code} ${String(route)}`,
-        { err: known, code: known.code, route, requestId },
-        "request failed",
-      );
-    }
-    // too late for a problem: ending the connection tells the caller that the reply is not whole
-    if (response.headersSent) next(error);
-    else sendProblem(response, known);
   };
 }
 

@@ -1,5 +1,7 @@
-import type { Response } from "express";
+import type { ErrorRequestHandler, Response } from "express";
 import { CarillonError, type ErrorCode, errorCatalogue, ManyErrors } from "../errors.ts";
+import { type Logger, rateLimited } from "../logger.ts";
+import { toCarillonError } from "../store/database.ts";
 
 /** RFC 9457, with the catalogue's code and, where the request is at fault, every field that is. */
 export interface Problem {
@@ -81,4 +83,24 @@ function fieldOf(error: CarillonError): ProblemField[] {
 /** A missing key is for the operator, who is the one who calls where it is missing. */
 function isTold(code: ErrorCode): boolean {
   return errorCatalogue[code].status < 500 || code === "secret_key_missing";
+}
+
+/** Answers whatever was thrown as a problem; what is our fault is logged. */
+export function answerProblem(logger: Logger): ErrorRequestHandler {
+  const faults = rateLimited(logger);
+  return (error: unknown, _request, response, next) => {
+    const known = requestFault(error) ?? toCarillonError(error);
+    if (known.status >= 500) {
+      const { route = null } = response.locals;
+      const requestId = response.getHeader("x-request-id");
+      faults.error(
+        `${known.code} ${String(route)}`,
+        { err: known, code: known.code, route, requestId },
+        "request failed",
+      );
+    }
+    // too late for a problem: ending the connection tells the caller that the reply is not whole
+    if (response.headersSent) next(error);
+    else sendProblem(response, known);
+  };
 }

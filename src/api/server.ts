@@ -1,6 +1,7 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Express } from "express";
+import { CarillonError } from "../errors.ts";
 
 export interface ApiServer extends AsyncDisposable {
   readonly url: string;
@@ -25,7 +26,7 @@ const requestTimeoutMs = 30_000;
 /**
  * Listens with `app` (`createApp`). Slow senders are cut off: headers within 10 s, the whole request within 30 s.
  *
- * @throws the system's error when the address can't be listened on
+ * @throws CarillonError bad_configuration when the address is taken; the system's error when it can't be listened on
  */
 export async function startApi(app: Express, options: ApiServerOptions): Promise<ApiServer> {
   const { host, port, drainMs = 5000 } = options;
@@ -41,9 +42,9 @@ export async function startApi(app: Express, options: ApiServerOptions): Promise
   );
   server.maxRequestsPerSocket = 0;
   await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
+    server.once("error", (error: NodeJS.ErrnoException) => reject(listenFault(error, host, port)));
     server.listen(port, host, () => {
-      server.off("error", reject);
+      server.removeAllListeners("error");
       resolve();
     });
   });
@@ -61,4 +62,9 @@ export async function startApi(app: Express, options: ApiServerOptions): Promise
     return closed;
   };
   return { url: `http://${shownHost}:${address.port}`, port: address.port, close, [Symbol.asyncDispose]: close };
+}
+
+function listenFault(error: NodeJS.ErrnoException, host: string, port: number): Error {
+  if (error.code !== "EADDRINUSE") return error;
+  return new CarillonError("bad_configuration", `Port ${port} of ${host} is taken: set PORT to another one, or to 0.`);
 }

@@ -27,6 +27,9 @@ export async function spawnNode({ verb, env, onLog }: ChildNodeOptions): Promise
   const child = fork(program, [verb], {
     env: { ...foundByPrograms(), ...env },
     execArgv: [],
+    // a process group of its own: Ctrl-C in a terminal would reach it beside our SIGTERM, and two signals end a node at
+    // once. When this process dies, the closed channel tells it.
+    detached: true,
     stdio: ["ignore", "inherit", onLog === undefined ? "inherit" : "pipe", "ipc"],
   });
   if (onLog !== undefined && child.stderr !== null) eachLine(child.stderr, onLog);

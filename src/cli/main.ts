@@ -2,15 +2,27 @@ import { Command } from "commander";
 import { version } from "../app.ts";
 import { CarillonError } from "../errors.ts";
 import { demoCommand } from "./demo.ts";
+import { devCommand } from "./dev.ts";
 import { exitCodeOf } from "./exit-code.ts";
+import { inspectCommands } from "./inspect.ts";
+import { keysCommand } from "./keys.ts";
 import { nodeCommands } from "./node.ts";
+import { versionCommand } from "./version.ts";
 
 const program = new Command("carillon")
   .description("Reminders to everyone who is due at the same moment, at that moment, once.")
   .version(version)
   .showHelpAfterError("(see carillon --help)");
 
-for (const command of [...nodeCommands(), demoCommand()]) program.addCommand(command);
+const commands = [
+  ...nodeCommands(),
+  devCommand(),
+  demoCommand(),
+  ...inspectCommands(),
+  keysCommand(),
+  versionCommand(),
+];
+for (const command of commands) program.addCommand(command);
 
 try {
   await program.parseAsync();

@@ -1,5 +1,5 @@
 import { Command } from "commander";
-import { type NodeDeps, startApiNode, startWorkerNode } from "../app.ts";
+import { type NodeDeps, startApiNode, startHealth, startWorkerNode } from "../app.ts";
 import { readConfig, requireDatabaseUrl } from "../config.ts";
 import { runUntilSignal, untilAborted } from "../lifecycle.ts";
 import { createLogger } from "../logger.ts";
@@ -14,7 +14,7 @@ export function nodeCommands(): Command[] {
       .action(() => runNode(async (deps) => void (await startApiNode(deps)))),
     new Command("worker")
       .description("plan, claim groups and deliver them")
-      .action(() => runNode(async (deps) => void (await startWorkerNode(deps)))),
+      .action(() => runNode(async (deps) => void (await startHealth(await startWorkerNode(deps), deps)))),
     new Command("all").description("API and worker in one process").action(() =>
       runNode(async (deps) => {
         await startWorkerNode(deps);
@@ -36,11 +36,13 @@ async function runNode(start: (deps: NodeDeps) => Promise<void>): Promise<void> 
   process.exitCode = await runUntilSignal(
     async (lifecycle) => {
       await start({ config, lifecycle, logger });
+      if (process.connected)
+        process.once("disconnect", () => lifecycle.stop("the process that started this one is gone"));
       process.send?.("ready");
       await untilAborted(lifecycle.stopping);
     },
     { log: logger, stopLimitMs: config.worker.drainMs + 10_000 },
   );
   // a parent that listens would keep this process alive
-  process.disconnect?.();
+  if (process.connected) process.disconnect();
 }

@@ -16,13 +16,19 @@ export interface SpawnedReceiver extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
-/** Starts webhook-receiver-process.ts and resolves when it listens. */
-export async function spawnWebhookReceiver(config: ReceiverProcessConfig = {}): Promise<SpawnedReceiver> {
+/**
+ * Starts webhook-receiver-process.ts and resolves when it listens.
+ * @param print where it writes a line for people about each reminder; by default it does not
+ */
+export async function spawnWebhookReceiver(
+  config: ReceiverProcessConfig = {},
+  { print }: { readonly print?: "stdout" | "stderr" } = {},
+): Promise<SpawnedReceiver> {
   // .ts from the sources, .js once built
   const program = fileURLToPath(new URL(`./webhook-receiver-process${extname(import.meta.url)}`, import.meta.url));
-  const child = fork(program, [JSON.stringify(config)], {
+  const child = fork(program, [JSON.stringify(config), ...(print === undefined ? [] : ["--print"])], {
     execArgv: [],
-    stdio: ["ignore", "inherit", "inherit", "ipc"],
+    stdio: ["ignore", print === "stderr" ? 2 : "inherit", "inherit", "ipc"],
   });
   const exited = once(child, "exit").then(() => {});
   const waiting = new Map<number, ((atMs: number) => void)[]>();

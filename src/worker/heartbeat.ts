@@ -22,6 +22,7 @@ export class Heartbeat {
   readonly #options: HeartbeatOptions;
   readonly #faults: RateLimitedLogger;
   readonly #held = new Set<HeldGroup>();
+  #answeredAtMs = Number.NEGATIVE_INFINITY;
 
   /** @param db a pool with one connection that nobody else uses */
   constructor(db: Database, clock: PgClock, options: HeartbeatOptions, faults: RateLimitedLogger) {
@@ -38,6 +39,11 @@ export class Heartbeat {
 
   get held(): number {
     return this.#held.size;
+  }
+
+  /** Whether Postgres has answered within the last lease. */
+  get alive(): boolean {
+    return monotonicMs() - this.#answeredAtMs < this.#options.leaseMs;
   }
 
   /** Beats until the signal is aborted. Never rejects. */
@@ -57,6 +63,7 @@ export class Heartbeat {
     await this.#clock.sample(() => readClock(this.#db.pool));
     await this.#renew(leaseMs);
     await beatNode(this.#db.pool, nodeId, this.#clock.skewMs(Date.now()));
+    this.#answeredAtMs = monotonicMs();
   }
 
   async #renew(leaseMs: number): Promise<void> {

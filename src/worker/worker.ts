@@ -42,6 +42,8 @@ export interface WorkerOptions {
 
 export interface Worker extends AsyncDisposable {
   readonly nodeId: number;
+  /** whether it can work: Postgres answers its heartbeat */
+  readonly ready: boolean;
   /** begins nothing new, lets end what is under way, gives the rest back; a second call is fine */
   stop(): Promise<void>;
 }
@@ -143,7 +145,14 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     stopped ??= stop();
     return stopped;
   }
-  return { nodeId, stop: stopOnce, [Symbol.asyncDispose]: stopOnce };
+  return {
+    nodeId,
+    get ready() {
+      return heartbeat.alive && !draining.signal.aborted;
+    },
+    stop: stopOnce,
+    [Symbol.asyncDispose]: stopOnce,
+  };
 }
 
 /**

@@ -164,6 +164,8 @@ describe("startApi", () => {
 
   it("says when it can't have its port", async () => {
     await using server = await startApi(api.app, { host: "127.0.0.1", port: 0 });
-    await expect(startApi(api.app, { host: "127.0.0.1", port: server.port })).rejects.toThrow("EADDRINUSE");
+    await expect(startApi(api.app, { host: "127.0.0.1", port: server.port })).rejects.toMatchObject({
+      code: "bad_configuration",
+    });
   });
 });

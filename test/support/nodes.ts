@@ -33,6 +33,7 @@ export interface NodeStart {
 
 /** Shortened so that a rescue takes a story seconds, in the proportions of the defaults. */
 export const quickSettings = {
+  PORT: "0",
   CARILLON_LEASE_MS: "2500",
   CARILLON_HEARTBEAT_MS: "200",
   CARILLON_SWEEP_MS: "250",
