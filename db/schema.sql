@@ -296,6 +296,7 @@ create table carillon.endpoints (
   constraint endpoints_pkey PRIMARY KEY (hash_slot, user_number, ordinal),
   constraint endpoints_address_check CHECK (((length(address) >= 1) AND (length(address) <= 2048))),
   constraint endpoints_check CHECK (((channel = 'webhook'::text) = (destination_id IS NOT NULL))),
+  constraint endpoints_check1 CHECK ((concat(channel, address, zone, locale) !~ '[\u0001-\u001f\u007f]'::text)),
   constraint endpoints_hash_slot_check CHECK (((hash_slot >= 0) AND (hash_slot <= 65535))),
   constraint endpoints_ordinal_check CHECK (((ordinal >= 1) AND (ordinal <= 20)))
 );

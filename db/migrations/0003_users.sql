@@ -35,7 +35,9 @@ create table carillon.endpoints (
   gone_at timestamptz,
   gone_reason text,
   primary key (hash_slot, user_number, ordinal),
-  check ((channel = 'webhook') = (destination_id is not null))
+  check ((channel = 'webhook') = (destination_id is not null)),
+  -- workers are handed a chunk's endpoints as lines of text; other control characters have no business here either
+  check (concat(channel, address, zone, locale) !~ '[\u0001-\u001f\u007f]')
 );
 
 create function carillon.address_key(channel text, destination_id integer, address text) returns uuid

@@ -14,13 +14,14 @@ const askEveryMs = 2;
 
 /**
  * A whole node of Carillon as it is deployed - planner, jobs, leases, heartbeat, gate, intents, outcomes - with the
- * memory channel in place of the network. The one setting that is not the default is the window.
+ * memory channel in place of the network. What is not the default is the window, and chunks of a quarter of it.
  */
 export async function startCarillon({ databaseUrl, window }: ContenderConfig): Promise<Contender> {
   const config = readConfig({
     DATABASE_URL: databaseUrl,
     CARILLON_NODE_NAME: "bench",
     CARILLON_WINDOW: String(window),
+    CARILLON_CHUNK: String(Math.max(500, Math.floor(window / 4))),
     LOG_LEVEL: "warn",
   });
   const logger = createLogger(config.logLevel, "bench");

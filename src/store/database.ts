@@ -36,6 +36,8 @@ export interface DatabaseOptions {
    * hang on their arguments: planning the intent anew costs a quarter of running it (1.0 of 4.5 ms).
    */
   readonly genericPlans?: boolean;
+  /** an unused connection is closed after this; default 30 s; 0: never */
+  readonly idleTimeoutMs?: number;
   /** told of connections that broke, in use or not */
   readonly onError?: (error: Error) => void;
 }
@@ -57,7 +59,7 @@ export function openDatabase(options: DatabaseOptions): Database {
     connectionTimeoutMillis: connectTimeoutMs,
     // Postgres' own timeout comes first where Postgres answers at all: its error is the better one
     ...(statementTimeoutMs === 0 ? {} : { query_timeout: statementTimeoutMs + 1000 }),
-    idleTimeoutMillis: 30_000,
+    idleTimeoutMillis: options.idleTimeoutMs ?? 30_000,
     keepAlive: true,
     keepAliveInitialDelayMillis: 5000,
     allowExitOnIdle: false,

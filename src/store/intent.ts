@@ -1,4 +1,3 @@
-import { CarillonError } from "../errors.ts";
 import type { Fence } from "./claim.ts";
 import type { Executor, Statement } from "./executor.ts";
 
@@ -108,54 +107,78 @@ const gate = (member: string) => `
     else 0
   end`;
 
-const insertChunk = (attempt: string) => `
+/**
+ * All members of a chunk in one row: their arrays for the ledger, what sending needs of them, and how many are refused.
+ * One row for a whole chunk, and a column at a time, since Postgres and the driver would spend most of their time on rows.
+ * (Endpoints hold no control characters: a constraint.)
+ */
+const roll = (attempt: string, order = firingOrder) => `
+  select count(*)::int as members, ${attempt} as attempt,
+    array_agg(m.user_number ${order}) as user_numbers,
+    array_agg(coalesce(m.ordinal, 0::smallint) ${order}) as ordinals,
+    array_agg(m.hash_slot ${order}) as hash_slots,
+    case when max(m.code) > 0 then string_agg(set_byte('\\x00', 0, m.code), '' ${order}) end as refused,
+    ${column("m.address", order)} as addresses,
+    ${column("m.channel", order)} as channels,
+    ${column("m.destination_id::text", order)} as destination_ids,
+    ${column("m.zone", order)} as zones,
+    ${column("m.locale", order)} as locales`;
+
+const firingOrder = "order by m.hash_slot, m.user_number, m.ordinal";
+
+/** A column of those that are to be sent to, a line each. */
+const column = (name: string, order: string) =>
+  `string_agg(coalesce(${name}, ''), E'\\n' ${order}) filter (where m.code = 0)`;
+
+/** How many of a roll the gate refused, by final state; nothing to count where it let all pass. */
+const tally = `
+  tally as materialized (
+    select (count(*) filter (where c.code in (10, 11, 12, 13, 14)))::int as failed,
+      (count(*) filter (where c.code between 30 and 39))::int as suppressed,
+      (count(*) filter (where c.code = 20))::int as expired,
+      (count(*) filter (where c.code = 40))::int as cancelled,
+      (count(*) filter (where c.code = 13))::int as in_doubts
+    from roll r
+    cross join lateral generate_series(0, length(r.refused) - 1) as place
+    cross join lateral (select get_byte(r.refused, place) as code) c
+  )`;
+
+/** The roll of members that are asked at the gate now; its code is worked out once a member (OFFSET 0), not at each use. */
+const rollOf = (members: string, attempt: string) => `${roll(attempt)}
+  from (select n.*, coalesce($8::int, ${gate("n")}) as code from ${members} n offset 0) m`;
+
+const insertChunk = `
   chunk as (
     insert into carillon.chunks (due_day, bucket_id, group_number, chunk_number, epoch, node_id, attempt, intent_at,
       first_slot, first_user, last_slot, last_user, user_numbers, ordinals, refused)
-    select f.due_day, f.bucket_id, f.group_number, $5, $3, f.node_id, w.attempt, clock_timestamp(),
-      a.hash_slot, a.user_number, z.hash_slot, z.user_number, w.user_numbers, w.ordinals, w.refused
-    from fence f
-    cross join (
-      select ${attempt} as attempt, array_agg(m.user_number order by m.position) as user_numbers,
-        array_agg(coalesce(m.ordinal, 0::smallint) order by m.position) as ordinals,
-        case when max(m.code) > 0 then string_agg(set_byte('\\x00', 0, m.code), '' order by m.position) end as refused
-      from taken m
-    ) w
-    join taken a on a.position = 1
-    join taken z on z.position = f.members
-  )`;
-
-const tally = `
-  tally as materialized (
-    select count(*)::int as members,
-      (count(*) filter (where code in (10, 11, 12, 13, 14)))::int as failed,
-      (count(*) filter (where code between 30 and 39))::int as suppressed,
-      (count(*) filter (where code = 20))::int as expired,
-      (count(*) filter (where code = 40))::int as cancelled,
-      (count(*) filter (where code = 13))::int as in_doubts
-    from taken
+    select f.due_day, f.bucket_id, f.group_number, $5, $3, f.node_id, r.attempt, clock_timestamp(),
+      r.hash_slots[1], r.user_numbers[1], r.hash_slots[r.members], r.user_numbers[r.members], r.user_numbers, r.ordinals, r.refused
+    from fence f, roll r
+    where r.members > 0
   )`;
 
 const writeFence = (moved: string) => `
   fence as (
     update carillon.groups g
-    set next_chunk = g.next_chunk + (y.members > 0)::int,
+    set next_chunk = g.next_chunk + (r.members > 0)::int,
         lease_until = clock_timestamp() + $7::int * interval '1 millisecond',
-        takeovers = case when y.members > 0 then 0 else g.takeovers end,
+        takeovers = case when r.members > 0 then 0 else g.takeovers end,
         failed = g.failed + y.failed,
         suppressed = g.suppressed + y.suppressed,
         expired = g.expired + y.expired,
         cancelled = g.cancelled + y.cancelled,
         ${moved}
-    from held h, tally y
+    from held h, roll r, tally y
     where g.bucket_id = h.bucket_id and g.group_number = h.group_number
       and g.epoch = $3 and g.claim_token = $4 and g.next_chunk = $5
       and ($8::int is not null or g.halted_at is null)
-    returning h.due_day, g.bucket_id, g.group_number, g.node_id, y.members, g.paged_at is not null as paged_through
+    returning h.due_day, g.bucket_id, g.group_number, g.node_id, g.paged_at is not null as paged_through
   )`;
 
-const memberColumns =
-  "m.position - 1, m.hash_slot, m.user_number, m.ordinal, m.channel, m.destination_id, m.address, m.zone, m.locale";
+const rollColumns = `
+    r.members, r.refused, r.user_numbers::text, r.ordinals::text, r.hash_slots::text, r.addresses, r.channels,
+    r.destination_ids, r.zones, r.locales`;
+const answer = `select ${rollColumns}, f.paged_through, coalesce(r.attempt, 0) as attempt from fence f, roll r`;
 
 const intendStatement: Statement = {
   name: "intend",
@@ -172,7 +195,7 @@ const intendStatement: Statement = {
           and s.subscribed_at <= h.due_at
           and (s.ended_at is null or s.ended_at > h.due_at)
         order by s.hash_slot, s.user_number
-        limit $6 + 1
+        limit $6
       ) s
     ), ${mutedIn("page")}, near as materialized (
       select e.*
@@ -183,7 +206,7 @@ const intendStatement: Statement = {
         where e.hash_slot between r.first_slot and r.last_slot and e.gone_at is null
         offset 0
       ) e
-    ), reached as materialized (
+    ), reached as not materialized (
       select p.*, e.ordinal, e.channel, e.destination_id, e.address, e.zone, e.locale
       from page p
       left join near e on e.hash_slot = p.hash_slot and e.user_number = p.user_number
@@ -192,36 +215,36 @@ const intendStatement: Statement = {
       select p.*, e.*
       from page p ${endpointsOf("p")}
       where not $9::boolean
-    ), numbered as materialized (
+    ), everybody as materialized (
+      ${rollOf("reached", "0")}
+    ), numbered as (
       select r.*,
         row_number() over firing_order as position,
         lead(r.user_number) over firing_order is distinct from r.user_number as last_of_user
       from reached r
+      where (select members from everybody) > $6
       window firing_order as (order by r.hash_slot, r.user_number, r.ordinal)
-    ), cut as materialized (
-      select count(*) as found,
-        coalesce(
-          max(position) filter (where last_of_user and position <= $6),
-          min(position) filter (where last_of_user)) as through
+    ), through as materialized (
+      select coalesce(
+        max(position) filter (where last_of_user and position <= $6),
+        min(position) filter (where last_of_user)) as position
       from numbered
-    ), taken as materialized (
-      select n.*, coalesce($8::int, ${gate("n")}) as code
-      from numbered n, cut c
-      where n.position <= c.through
-    ), last as materialized (
-      select hash_slot, user_number from taken order by position desc limit 1
+    ), fitting as (
+      select * from numbered where position <= (select position from through)
+    ), roll as materialized (
+      -- more endpoints than room: as many users as fit with all of theirs, or one
+      select * from everybody where members <= $6
+      union all
+      select * from (${rollOf("fitting", "0")}) f where (select members from everybody) > $6
     ), ${tally}, ${writeFence(`
-        mark_slot = coalesce((select hash_slot from last), g.mark_slot),
-        mark_user = coalesce((select user_number from last), g.mark_user),
-        intended = g.intended + y.members,
+        mark_slot = coalesce(r.hash_slots[r.members], g.mark_slot),
+        mark_user = coalesce(r.user_numbers[r.members], g.mark_user),
+        intended = g.intended + r.members,
         in_doubts = g.in_doubts + y.in_doubts,
         paged_at = case
-          when (select count(*) from page) <= $6 and (select found = coalesce(through, 0) from cut)
-          then coalesce(g.paged_at, clock_timestamp()) end`)}, ${insertChunk("0")}
-    select f.members, f.paged_through, 0 as attempt, ${memberColumns}
-    from fence f
-    left join taken m on m.code = 0
-    order by m.position`,
+          when (select count(*) from page) < $6 and (select members from everybody) <= $6
+          then coalesce(g.paged_at, clock_timestamp()) end`)}, ${insertChunk}
+    ${answer}`,
 };
 
 /*
@@ -243,7 +266,6 @@ const intendDeferredStatement: Statement = {
     ), ${mutedIn("due")}, taken as materialized (
       select d.hash_slot, d.user_number, d.attempt, d.wanted_ordinal as ordinal,
         e.channel, e.destination_id, e.address, e.zone, e.locale,
-        row_number() over (order by d.hash_slot, d.user_number, d.wanted_ordinal) as position,
         case
           when $8::int is not null then case when d.in_doubt then 14 else $8::int end
           when d.in_doubt and c.code > 0 then 14
@@ -261,7 +283,9 @@ const intendDeferredStatement: Statement = {
       ) as asked
       cross join lateral (select ${gate("asked")} as code) c
       where d.attempt = (select min(attempt) from due)
-    ), ${tally}, ${writeFence("intended = g.intended")}, ${insertChunk("min(m.attempt)")}, refused as (
+    ), roll as materialized (
+      ${roll("min(m.attempt)")} from taken m
+    ), ${tally}, ${writeFence("intended = g.intended")}, ${insertChunk}, refused as (
       delete from carillon.deferred d
       using fence f, taken m
       where d.bucket_id = f.bucket_id and d.group_number = f.group_number
@@ -273,28 +297,28 @@ const intendDeferredStatement: Statement = {
       where d.bucket_id = f.bucket_id and d.group_number = f.group_number
         and d.hash_slot = m.hash_slot and d.user_number = m.user_number and d.ordinal = m.ordinal and m.code = 0
     )
-    select f.members, f.paged_through, (select min(attempt) from taken) as attempt, ${memberColumns}
-    from fence f
-    left join taken m on m.code = 0
-    order by m.position`,
+    ${answer}`,
 };
 
-/** Members of a chunk that stands, as an intent would have returned them. */
+/** Members of a chunk that stands, as the intent returned them: in the chunk's own order, which outcomes refer to. */
 const findIntentStatement: Statement = {
   name: "find_intent",
   text: `
-    select cardinality(c.user_numbers) as members, g.paged_at is not null as paged_through, c.attempt,
-      m.position - 1, coalesce(e.hash_slot, 0), m.user_number, m.ordinal,
-      e.channel, e.destination_id, e.address, e.zone, e.locale
+    select ${rollColumns}, g.paged_at is not null as paged_through, r.attempt
     from carillon.chunks c
     join carillon.groups g on g.bucket_id = c.bucket_id and g.group_number = c.group_number
-    left join lateral unnest(c.user_numbers, c.ordinals) with ordinality as m (user_number, ordinal, position)
-      on coalesce(get_byte(c.refused, m.position::int - 1), 0) = 0
-    left join carillon.users u on u.user_number = m.user_number
-    left join carillon.endpoints e
-      on e.hash_slot = u.hash_slot and e.user_number = m.user_number and e.ordinal = m.ordinal
-    where c.bucket_id = $1 and c.group_number = $2 and c.chunk_number = $3 and c.due_day = $5 and c.epoch = $4
-    order by m.position`,
+    cross join lateral (${roll("c.attempt", "order by m.position")}
+      from (
+        select n.position, coalesce(u.hash_slot, 0) as hash_slot, n.user_number, n.ordinal, coalesce(get_byte(c.refused, n.position::int - 1), 0) as code,
+          -- one that was erased since has no address to send to
+          coalesce(e.channel, 'erased') as channel, e.destination_id, coalesce(e.address, '') as address, e.zone, e.locale
+        from unnest(c.user_numbers, c.ordinals) with ordinality as n (user_number, ordinal, position)
+        left join carillon.users u on u.user_number = n.user_number
+        left join carillon.endpoints e
+          on e.hash_slot = u.hash_slot and e.user_number = n.user_number and e.ordinal = n.ordinal
+      ) m
+    ) r
+    where c.bucket_id = $1 and c.group_number = $2 and c.chunk_number = $3 and c.due_day = $5 and c.epoch = $4`,
 };
 
 /** Intent for the next members of a group; null: refused, see `whyRefused`. */
@@ -314,12 +338,11 @@ export async function findIntent(
   chunkNumber: number,
   dueDay: string,
 ): Promise<Chunk | null> {
-  const { rows } = await executor.query<IntentRow, unknown[]>({
+  const { rows } = await executor.query<ChunkRow>({
     ...findIntentStatement,
-    rowMode: "array",
     values: [fence.bucketId, fence.groupNumber, chunkNumber, fence.epoch, dueDay],
   });
-  return chunkOf(rows, chunkNumber);
+  return chunkOf(rows[0], chunkNumber);
 }
 
 export type Refusal =
@@ -368,26 +391,27 @@ export async function whyRefused(executor: Executor, fence: Fence, chunkNumber: 
   return { kind: "not_yet_due", waitMs: Math.max(0, row.wait_ms) };
 }
 
-type IntentRow = [
-  members: number,
-  pagedThrough: boolean,
-  attempt: number,
-  index: string | null,
-  hashSlot: number,
-  userNumber: string,
-  ordinal: number,
-  channel: string | null,
-  destinationId: number | null,
-  address: string | null,
-  zone: string | null,
-  locale: string | null,
-];
+interface ChunkRow {
+  members: number;
+  paged_through: boolean;
+  attempt: number;
+  refused: Buffer | null;
+  /** arrays as Postgres writes them: the driver's own reading of arrays is slow */
+  user_numbers: string | null;
+  ordinals: string | null;
+  hash_slots: string | null;
+  /** of those that are to be sent to, a line each */
+  addresses: string | null;
+  channels: string | null;
+  destination_ids: string | null;
+  zones: string | null;
+  locales: string | null;
+}
 
 async function run(executor: Executor, statement: Statement, request: IntentRequest): Promise<Chunk | null> {
   const { fence, chunkNumber, limit, leaseMs, recordAs, dense = false } = request;
-  const { rows } = await executor.query<IntentRow, unknown[]>({
+  const { rows } = await executor.query<ChunkRow>({
     ...statement,
-    rowMode: "array",
     values: [
       fence.bucketId,
       fence.groupNumber,
@@ -400,31 +424,44 @@ async function run(executor: Executor, statement: Statement, request: IntentRequ
       ...(statement === intendStatement ? [dense] : []),
     ],
   });
-  return chunkOf(rows, chunkNumber);
+  return chunkOf(rows[0], chunkNumber);
 }
 
-function chunkOf(rows: readonly IntentRow[], chunkNumber: number): Chunk | null {
-  const [first] = rows;
-  if (first === undefined) return null;
+function chunkOf(row: ChunkRow | undefined, chunkNumber: number): Chunk | null {
+  if (row === undefined) return null;
+  const { members: size, attempt, refused } = row;
+  const userNumbers = elementsOf(row.user_numbers);
+  const ordinals = elementsOf(row.ordinals);
+  const hashSlots = elementsOf(row.hash_slots);
+  const addresses = linesOf(row.addresses);
+  const channels = linesOf(row.channels);
+  const destinationIds = linesOf(row.destination_ids);
+  const zones = linesOf(row.zones);
+  const locales = linesOf(row.locales);
   const members: Member[] = [];
-  for (const row of rows) {
-    const [, , , index, hashSlot, userNumber, ordinal, channel, destinationId, address, zone, locale] = row;
-    if (index === null) continue;
+  for (let index = 0; index < size; index += 1) {
+    if (refused !== null && refused[index] !== 0) continue;
+    const place = members.length;
     members.push({
-      index: Number(index),
-      hashSlot,
-      userNumber,
-      ordinal,
-      // an endpoint that was erased between an intent and its being looked up: nothing to send to
-      channel: channel ?? "erased",
-      destinationId,
-      address: address ?? "",
-      zone,
-      locale,
+      index,
+      hashSlot: Number(hashSlots[index]),
+      userNumber: userNumbers[index] ?? "",
+      ordinal: Number(ordinals[index]),
+      channel: channels[place] ?? "",
+      destinationId: destinationIds[place] ? Number(destinationIds[place]) : null,
+      address: addresses[place] ?? "",
+      zone: zones[place] || null,
+      locale: locales[place] || null,
     });
   }
-  if (members.length > first[0]) {
-    throw new CarillonError("internal", "an intent returned more members than it recorded");
-  }
-  return { chunkNumber, attempt: first[2], size: first[0], members, pagedThrough: first[1] };
+  return { chunkNumber, attempt, size, members, pagedThrough: row.paged_through };
+}
+
+/** Of an array without nulls or quotes, "{1,2}". */
+function elementsOf(array: string | null): readonly string[] {
+  return array === null ? [] : array.slice(1, -1).split(",");
+}
+
+function linesOf(column: string | null): readonly string[] {
+  return column === null ? [] : column.split("\n");
 }

@@ -8,6 +8,7 @@ import { type Database, openDatabase } from "../store/database.ts";
 import { keepRunning } from "../store/job-runner.ts";
 import { addGroupJobAt, taskNames } from "../store/jobs.ts";
 import { readClock, registerNode, stopNode } from "../store/nodes.ts";
+import { warmUp } from "../store/warm-up.ts";
 import { Arms } from "./arms.ts";
 import type { WorkerContext } from "./context.ts";
 import { deliverGroup } from "./deliver-group.ts";
@@ -70,6 +71,8 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
       applicationName: `carillon ${name} ${options.nodeName}`,
       max,
       genericPlans: true,
+      // a connection keeps its plans for the next moment
+      idleTimeoutMs: 0,
       onError,
     });
   await using stack = new AsyncDisposableStack();
@@ -82,6 +85,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   const abandon = new AbortController();
   const clock = new PgClock();
   await clock.sample(() => readClock(heartbeatDb.pool));
+  await warmUp(db, slots);
   const nodeId = await registerNode(db.pool, {
     name: options.nodeName,
     role: "worker",

@@ -131,7 +131,7 @@ export async function createEngine({ max = 10 }: { max?: number } = {}): Promise
          select topic_id, carillon.canonical_rule('{"kind": "instant", "at": "2026-01-01T00:00:00Z"}') from topic
          returning schedule_id, topic_id
        ), instant as (
-         select carillon.clock() + $3::float8 * interval '1 millisecond' as due_at
+         select date_trunc('milliseconds', carillon.clock() + $3::float8 * interval '1 millisecond') as due_at
        )
        insert into carillon.time_buckets (schedule_id, topic_id, occurrence, due_at, expires_at, cut_at)
        select schedule_id, topic_id, 'once', due_at, due_at + $4::int * interval '1 millisecond',

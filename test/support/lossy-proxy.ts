@@ -3,6 +3,8 @@ import { connect, createServer, type Socket } from "node:net";
 export interface LossyProxy extends AsyncDisposable {
   /** the database behind the proxy */
   readonly url: string;
+  /** Until then every reply comes back: a node that can't reach Postgres at its start does not start. */
+  begin(): void;
   /** how often a reply was lost, by statement */
   readonly lost: ReadonlyMap<string, number>;
 }
@@ -14,8 +16,8 @@ const idle = Buffer.from([0x5a, 0, 0, 0, 5, 0x49]);
  * Stands between a client and Postgres, and loses replies: a prepared statement goes through and is committed, and then
  * the connection breaks instead of its reply coming back.
  *
- * @param lose told of each execution of a named statement (its name, and how often it was executed before): whether its
- *   reply is to be lost
+ * @param lose told of each execution of a named statement (its name, and how often it was executed since the beginning):
+ *   whether its reply is to be lost
  */
 export async function startLossyProxy(
   databaseUrl: string,
@@ -26,10 +28,12 @@ export async function startLossyProxy(
   const executed = new Map<string, number>();
   const lost = new Map<string, number>();
   const sockets = new Set<Socket>();
+  let begun = false;
   // a Bind message says portal (none) and statement, each with a zero behind it
   const binds = names.map((name) => ({ name, bytes: Buffer.from(`\0${name}\0`) }));
 
   function statementToLose(data: Buffer): string | undefined {
+    if (!begun) return undefined;
     const bound = binds.find(({ bytes }) => data.includes(bytes));
     if (bound === undefined) return undefined;
     const before = executed.get(bound.name) ?? 0;
@@ -76,6 +80,9 @@ export async function startLossyProxy(
   return {
     url: url.href,
     lost,
+    begin: () => {
+      begun = true;
+    },
     [Symbol.asyncDispose]: async () => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       for (const socket of sockets) socket.destroy();

@@ -23,7 +23,11 @@ export const slugText = z
   .max(100)
   .regex(/^[A-Za-z0-9][A-Za-z0-9._:-]*$/, "Must begin with a letter or digit and go on with these or one of . _ : -");
 export const namePath = z.strictObject({ name: text(1, 100) });
-export const userIdText = text(1, 200);
+/** Ids and addresses of people: one line of text. */
+export function lineText(minLength: number, maxLength: number): z.ZodString {
+  return text(minLength, maxLength).regex(/^\P{Cc}*$/u, "Must not hold control characters");
+}
+export const userIdText = lineText(1, 200);
 /** BCP 47, by form: "en", "pt-BR", "zh-Hant-TW" */
 export const localeText = z
   .string()

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { channelNames } from "../../channels/channel.ts";
-import { text, userIdText } from "./contract.ts";
+import { lineText, text, userIdText } from "./contract.ts";
 
 /** The memory channel is for tests: nobody can be reached there. */
 const channels = channelNames.filter((name) => name !== "memory");
@@ -10,7 +10,7 @@ const fields = {
   /** the destination's name */
   destination: text(1, 100).optional(),
   /** what the receiver knows the user by; default: the user's id */
-  address: text(1, 2048).optional(),
+  address: lineText(1, 2048).optional(),
 };
 
 export const newEndpoint = z.strictObject(fields);

@@ -1,0 +1,265 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { planDue } from "../../src/planner/plan.ts";
+import { type PlanOptions, planBatch, type SchedulePlan, type ScheduleToPlan } from "../../src/store/plan.ts";
+import { createEngine, type Engine } from "../support/engine.ts";
+
+let engine: Engine;
+beforeAll(async () => {
+  engine = await createEngine({ max: 12 });
+});
+afterAll(() => engine[Symbol.asyncDispose]());
+beforeEach(async () => {
+  await engine.rows("update carillon.schedules set next_due_at = null");
+  await engine.rows("delete from graphile_worker._private_jobs");
+});
+
+const hourMs = 3_600_000;
+const options: PlanOptions = { horizonMs: hourMs, leadMs: 10_000, batch: 500 };
+const never = new AbortController().signal;
+
+/** Schedules of one instant each, under one topic, to be planned now. @returns their ids */
+async function schedules(count: number, inMs: (index: number) => number, executor: Pick<Engine, "rows"> = engine) {
+  const { topic_id: topicId } = await engine.one<{ topic_id: number }>(
+    "insert into carillon.topics (name) values (gen_random_uuid()::text) returning topic_id",
+  );
+  const base = Math.ceil(Date.now() / 1000) * 1000;
+  const instants = Array.from({ length: count }, (_, index) => new Date(base + inMs(index)).toISOString());
+  const made = await executor.rows<{ schedule_id: string }>(
+    `insert into carillon.schedules (topic_id, rule, next_due_at)
+     select $1, carillon.canonical_rule(jsonb_build_object('kind', 'instant', 'at', at)), carillon.clock()
+     from unnest($2::text[]) at returning schedule_id`,
+    [topicId, instants],
+  );
+  return { topicId, ids: made.map((row) => row.schedule_id), dueAtMs: instants.map((at) => Date.parse(at)) };
+}
+
+const bucketsOf = (ids: readonly string[]) =>
+  engine.rows<{
+    bucket_id: string;
+    schedule_id: string;
+    occurrence: string;
+    due_at_ms: number;
+    lasts_ms: number;
+    closed_as: string | null;
+    groups: number;
+  }>(
+    `select bucket_id, schedule_id, occurrence, (extract(epoch from due_at) * 1000)::float8 as due_at_ms, closed_as,
+       (extract(epoch from expires_at - due_at) * 1000)::float8 as lasts_ms,
+       (select count(*) from carillon.groups g where g.bucket_id = b.bucket_id)::int as groups
+     from carillon.time_buckets b where schedule_id = any ($1) order by due_at, bucket_id`,
+    [ids],
+  );
+const scheduleOf = (id: string) =>
+  engine.one<{ next_due_at: Date | null; planned_through: Date }>(
+    "select next_due_at, planned_through from carillon.schedules where schedule_id = $1",
+    [id],
+  );
+const wakeSchedules = (ids: readonly string[]) =>
+  engine.rows("update carillon.schedules set next_due_at = carillon.clock() where schedule_id = any ($1)", [ids]);
+
+/** A plan with the buckets given, for statements of which the rule is no matter. */
+const planOf = (
+  schedule: ScheduleToPlan,
+  nowMs: number,
+  buckets: SchedulePlan["buckets"],
+  moves: SchedulePlan["moves"] = [],
+): SchedulePlan => ({ schedule, buckets, moves, plannedThroughMs: nowMs + hourMs, nextDueAtMs: nowMs + 2 * hourMs });
+
+describe("planBatch", () => {
+  it("makes the buckets, their ledger partitions and cut jobs, and advances the schedule", async () => {
+    const { ids, topicId } = await schedules(1, () => 60_000);
+    const dueAtMs = Date.parse("2031-05-06T07:08:09Z");
+    let seen: ScheduleToPlan | undefined;
+    let clockMs = 0;
+    const done = await planBatch(engine.db, options, (taken, nowMs) => {
+      [seen] = taken;
+      clockMs = nowMs;
+      return taken.map((schedule) =>
+        planOf(schedule, nowMs, [
+          { occurrence: "a", dueAtMs, skipped: false },
+          { occurrence: "b", dueAtMs: dueAtMs - 1000, skipped: true },
+        ]),
+      );
+    });
+    expect(done).toEqual({ schedules: 1, buckets: 1 });
+    expect(seen).toMatchObject({ scheduleId: ids[0], topicId, place: null, movable: [], catchUp: "latest" });
+    expect(await bucketsOf(ids)).toMatchObject([
+      { occurrence: "b", due_at_ms: dueAtMs - 1000, closed_as: "skipped", lasts_ms: 600_000 },
+      { occurrence: "a", due_at_ms: dueAtMs, closed_as: null, lasts_ms: 600_000 },
+    ]);
+    expect(await engine.one("select to_regclass('carillon.chunks_20310506') is not null as made")).toEqual({
+      made: true,
+    });
+    expect(await engine.rows("select key, run_at from graphile_worker.jobs")).toEqual([
+      { key: `carillon.cut:${dueAtMs / 1000}`, run_at: new Date(dueAtMs - 10_000) },
+    ]);
+    const advanced = await scheduleOf(ids[0] ?? "");
+    expect(advanced.planned_through.getTime()).toBeCloseTo(clockMs + hourMs, -1);
+    expect(advanced.next_due_at?.getTime()).toBeCloseTo(clockMs + 2 * hourMs, -1);
+  });
+
+  it("takes those whose next moment is within the horizon, soonest first, as many as a batch holds", async () => {
+    const { ids } = await schedules(4, (index) => index * 1000);
+    await engine.rows(
+      "update carillon.schedules set next_due_at = carillon.clock() + interval '2 h' where schedule_id = $1",
+      [ids[0]],
+    );
+    await engine.rows(
+      "update carillon.schedules set next_due_at = carillon.clock() - interval '2 h' where schedule_id = $1",
+      [ids[3]],
+    );
+    const taken: string[][] = [];
+    const once = (batch: number) =>
+      planBatch(engine.db, { ...options, batch }, (some, nowMs) => {
+        taken.push(some.map((schedule) => schedule.scheduleId));
+        return some.map((schedule) => planOf(schedule, nowMs, []));
+      });
+    expect(await once(2)).toEqual({ schedules: 2, buckets: 0 });
+    expect(await once(2)).toEqual({ schedules: 1, buckets: 0 });
+    expect(await once(2)).toEqual({ schedules: 0, buckets: 0 });
+    expect(taken).toEqual([[ids[3], ids[1]], [ids[2]]]);
+  });
+
+  it("passes over a schedule that another planner has", async () => {
+    const { ids } = await schedules(2, (index) => 60_000 + index * 1000);
+    await using other = await engine.begin();
+    await other.client.query("select from carillon.schedules where schedule_id = $1 for no key update", [ids[0]]);
+    expect(await planDue(engine.db, options, never)).toMatchObject({ schedules: 1 });
+    await other.commit();
+    expect(await planDue(engine.db, options, never)).toMatchObject({ schedules: 1 });
+  });
+
+  it("leaves everything as it was when planning fails", async () => {
+    const { ids } = await schedules(1, () => 60_000);
+    const failing = planBatch(engine.db, options, () => {
+      throw new Error("no zone data");
+    });
+    await expect(failing).rejects.toThrow("no zone data");
+    expect(await bucketsOf(ids)).toEqual([]);
+    expect(await planDue(engine.db, options, never)).toMatchObject({ schedules: 1, buckets: 1 });
+  });
+
+  it("never makes a moment twice, by its key, though it be planned again under another time", async () => {
+    const { ids } = await schedules(1, () => 60_000);
+    for (const dueAtMs of [Date.now() + 60_000, Date.now() + 90_000]) {
+      await wakeSchedules(ids);
+      await planBatch(engine.db, options, (taken, nowMs) =>
+        taken.map((schedule) => planOf(schedule, nowMs, [{ occurrence: "same", dueAtMs, skipped: false }])),
+      );
+    }
+    expect(await bucketsOf(ids)).toHaveLength(1);
+    await expect(
+      engine.rows(
+        `insert into carillon.time_buckets (schedule_id, topic_id, occurrence, due_at, expires_at)
+         select schedule_id, topic_id, occurrence, due_at, expires_at from carillon.time_buckets where schedule_id = $1`,
+        [ids[0]],
+      ),
+    ).rejects.toMatchObject({ code: "23505" });
+  });
+
+  it("does not fire what was skipped, or cancelled, when it is planned again", async () => {
+    const { ids } = await schedules(1, () => 60_000);
+    const once = (skipped: boolean) =>
+      planBatch(engine.db, options, (taken, nowMs) =>
+        taken.map((schedule) =>
+          planOf(schedule, nowMs, [{ occurrence: "missed", dueAtMs: Math.round(nowMs) - 60_000, skipped }]),
+        ),
+      );
+    await once(true);
+    await wakeSchedules(ids);
+    await once(false);
+    expect(await bucketsOf(ids)).toMatchObject([{ closed_as: "skipped" }]);
+  });
+});
+
+describe("several planners at once", () => {
+  it("plan each of 300 schedules once", async () => {
+    const { ids, dueAtMs } = await schedules(300, (index) => 60_000 + (index + 1) * 1000);
+    const done = await Promise.all(Array.from({ length: 5 }, () => planDue(engine.db, options, never)));
+    await planDue(engine.db, options, never);
+    const buckets = await bucketsOf(ids);
+    expect(buckets.map((bucket) => bucket.due_at_ms)).toEqual(dueAtMs);
+    expect(done.reduce((sum, { buckets: made }) => sum + made, 0)).toBe(300);
+    expect(await engine.rows("select from graphile_worker.jobs where key like 'carillon.cut:%'")).toHaveLength(300);
+  });
+
+  it("find a schedule that was committed long after others were planned", async () => {
+    await using late = await engine.begin();
+    const rows = async <T extends object>(text: string, values: readonly unknown[] = []) =>
+      (await late.client.query<T>(text, [...values])).rows;
+    const { ids } = await schedules(1, () => 30_000, { rows });
+    const { ids: others } = await schedules(3, (index) => 60_000 + index * 1000);
+    expect(await planDue(engine.db, options, never)).toMatchObject({ buckets: 3 });
+    expect(await planDue(engine.db, options, never)).toMatchObject({ buckets: 0 });
+    await late.commit();
+    expect(await planDue(engine.db, options, never)).toMatchObject({ schedules: 1, buckets: 1 });
+    expect(await bucketsOf([...ids, ...others])).toHaveLength(4);
+  });
+});
+
+describe("a moment that a correction moves", () => {
+  const dueAtMs = Math.ceil(Date.now() / 1000) * 1000 + 600_000;
+
+  async function planned() {
+    const made = await schedules(1, () => 0);
+    // an instant can't move: what is its own key has no other time
+    await engine.rows(
+      `update carillon.schedules set rule = carillon.canonical_rule('{"kind": "wall", "time": "08:00", "zone": "UTC"}')
+       where schedule_id = $1`,
+      [made.ids[0]],
+    );
+    await plan(made.ids, dueAtMs);
+    const [bucket] = await bucketsOf(made.ids);
+    if (bucket === undefined) throw new Error("not planned");
+    await engine.rows("update carillon.time_buckets set cut_at = clock_timestamp() where bucket_id = $1", [
+      bucket.bucket_id,
+    ]);
+    await engine.rows(
+      `insert into carillon.groups (bucket_id, group_number, first_slot, last_slot, mark_slot, not_before)
+       values ($1, 0, 0, 65535, 0, clock_timestamp())`,
+      [bucket.bucket_id],
+    );
+    return { ids: made.ids, bucketId: bucket.bucket_id };
+  }
+  async function plan(ids: readonly string[], toMs: number, as: "bucket" | "move" = "bucket") {
+    await wakeSchedules(ids);
+    const wanted = [{ occurrence: "2026-01-01T08:00:00[0]", dueAtMs: toMs, skipped: false }];
+    await planBatch(engine.db, options, (taken, nowMs) =>
+      taken.map((schedule) =>
+        as === "bucket" ? planOf(schedule, nowMs, wanted) : planOf(schedule, nowMs, [], wanted),
+      ),
+    );
+  }
+
+  it.each(["bucket", "move"] as const)(
+    "moves before the first claim, whether it comes as a %s, and is cut anew",
+    async (as) => {
+      const { ids, bucketId } = await planned();
+      const toMs = dueAtMs + 400 * 24 * hourMs;
+      await plan(ids, toMs, as);
+      expect(await bucketsOf(ids)).toMatchObject([
+        { bucket_id: bucketId, due_at_ms: toMs, groups: 0, lasts_ms: 600_000 },
+      ]);
+      const day = new Date(toMs).toISOString().slice(0, 10).replaceAll("-", "");
+      expect(await engine.one("select to_regclass($1) is not null as made", [`carillon.chunks_${day}`])).toEqual({
+        made: true,
+      });
+      expect(
+        await engine.rows("select from graphile_worker.jobs where key = $1", [`carillon.cut:${toMs / 1000}`]),
+      ).toHaveLength(1);
+    },
+  );
+
+  it.each(["bucket", "move"] as const)("stays once a group was claimed, whether it comes as a %s", async (as) => {
+    const { ids, bucketId } = await planned();
+    await engine.claim({ bucketId });
+    await plan(ids, dueAtMs + 60_000, as);
+    expect(await bucketsOf(ids)).toMatchObject([{ bucket_id: bucketId, due_at_ms: dueAtMs, groups: 1 }]);
+  });
+
+  it("is not made by a move alone", async () => {
+    const { ids } = await schedules(1, () => 0);
+    await plan(ids, dueAtMs, "move");
+    expect(await bucketsOf(ids)).toEqual([]);
+  });
+});

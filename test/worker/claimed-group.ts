@@ -1,0 +1,24 @@
+import type { ClaimedGroup } from "../../src/store/claim.ts";
+
+/** A claimed group that is in no database, for parts that only look at it. */
+export function claimedGroup(changed: Partial<ClaimedGroup> = {}): ClaimedGroup {
+  return {
+    bucketId: "7",
+    groupNumber: 3,
+    epoch: 1,
+    claimToken: "6b1f8c4e-6f0f-4a39-9a3e-0a8f4a2f8f10",
+    dueDay: "2026-03-10",
+    dueAtMs: Date.parse("2026-03-10T12:00:00Z"),
+    expiresAtMs: Date.parse("2026-03-10T12:10:00Z"),
+    scheduleId: "5",
+    occurrence: "once",
+    nextChunk: 0,
+    pagedThrough: false,
+    takeovers: 0,
+    cancelled: false,
+    paused: false,
+    dense: false,
+    topic: { topicId: 1, name: "live", title: "", body: "", data: null, deliveryMode: "at_least_once" },
+    ...changed,
+  };
+}

@@ -1,0 +1,62 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { PgClock } from "../../src/worker/pg-clock.ts";
+
+describe("PgClock", () => {
+  let monoMs = 0;
+  const mono = () => monoMs;
+  /** A reply that takes so long to come, of which so much before Postgres looked at its clock. */
+  const replyAfter = (aheadMs: number, thereMs: number, backMs: number) => async () => {
+    monoMs += thereMs;
+    const pgMs = monoMs + aheadMs;
+    monoMs += backMs;
+    return pgMs;
+  };
+
+  it("knows nothing before its first sample", () => {
+    expect(() => new PgClock(mono).nowMs()).toThrow("before its first sample");
+  });
+
+  it("goes on with the monotonic clock between samples", async () => {
+    monoMs = 100;
+    const clock = new PgClock(mono);
+    await clock.sample(replyAfter(1_000_000, 5, 5));
+    expect(clock.nowMs()).toBe(1_000_110);
+    monoMs += 1234;
+    expect(clock.nowMs()).toBe(1_001_344);
+    expect(clock.skewMs(1_001_000)).toBe(-344);
+  });
+
+  it("trusts the quickest of the last replies: a slow one moves it little", async () => {
+    const clock = new PgClock(mono);
+    await clock.sample(replyAfter(5000, 1, 1));
+    await clock.sample(replyAfter(5000, 900, 1));
+    expect(clock.nowMs() - monoMs).toBe(5000);
+  });
+
+  it("follows a clock that was set, once the old samples are out", async () => {
+    const clock = new PgClock(mono);
+    for (let samples = 0; samples < 10; samples += 1) await clock.sample(replyAfter(5000, 1, 1));
+    for (let samples = 0; samples < 10; samples += 1) await clock.sample(replyAfter(65_000, 2, 2));
+    expect(clock.nowMs() - monoMs).toBe(65_000);
+  });
+
+  it("is wrong by no more than half of its quickest round trip", async () => {
+    const leg = fc.integer({ min: 0, max: 500 });
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.tuple(leg, leg), { minLength: 1, maxLength: 25 }), async (legs) => {
+        const clock = new PgClock(mono);
+        for (const [thereMs, backMs] of legs) await clock.sample(replyAfter(7000, thereMs, backMs));
+        const quickestMs = Math.min(...legs.slice(-10).map(([thereMs, backMs]) => thereMs + backMs));
+        expect(Math.abs(clock.nowMs() - monoMs - 7000)).toBeLessThanOrEqual(quickestMs / 2);
+      }),
+    );
+  });
+
+  it("keeps what it knows when Postgres does not answer", async () => {
+    const clock = new PgClock(mono);
+    await clock.sample(replyAfter(5000, 1, 1));
+    await expect(clock.sample(() => Promise.reject(new Error("away")))).rejects.toThrow("away");
+    expect(clock.nowMs() - monoMs).toBe(5000);
+  });
+});
