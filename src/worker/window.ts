@@ -36,12 +36,13 @@ export class Window {
     signal.throwIfAborted();
     const least = Math.max(1, Math.min(want, Math.ceil(this.size / 4)));
     return new Promise((resolve, reject) => {
-      const waiting: Waiting = { want, least, resolve, signal, stop };
-      const queue = this.#waiting;
-      function stop(): void {
-        queue.splice(queue.indexOf(waiting), 1);
+      const stop = () => {
+        this.#waiting.splice(this.#waiting.indexOf(waiting), 1);
         reject(signal.reason);
-      }
+        // who came next may want less
+        this.#serve();
+      };
+      const waiting: Waiting = { want, least, resolve, signal, stop };
       signal.addEventListener("abort", stop, { once: true });
       this.#waiting.push(waiting);
       this.#serve();

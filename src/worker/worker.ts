@@ -85,7 +85,8 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   const abandon = new AbortController();
   const clock = new PgClock();
   await clock.sample(() => readClock(heartbeatDb.pool));
-  await warmUp(db, slots);
+  // only a head start: without it the first chunks are a few milliseconds slower
+  await warmUp(db, slots).catch((error: unknown) => faults.warn("warm-up", { err: error }, "connections stay cold"));
   const nodeId = await registerNode(db.pool, {
     name: options.nodeName,
     role: "worker",

@@ -60,17 +60,17 @@ describe("HeldGroup", () => {
   });
 
   it("does not heed the wall clock", () => {
-    const before = Date.now;
+    const wallClock = Date.now;
     const group = new HeldGroup(claimedGroup(), performance.now() + 60_000);
     try {
       // set back by a day, and on by a year
-      Date.now = () => before() - 86_400_000;
+      Date.now = () => wallClock() - 86_400_000;
       expect(group.outlives(59_000)).toBe(true);
-      Date.now = () => before() + 365 * 86_400_000;
+      Date.now = () => wallClock() + 365 * 86_400_000;
       expect(group.outlives(50_000)).toBe(true);
       expect(group.outlives(61_000)).toBe(false);
     } finally {
-      Date.now = before;
+      Date.now = wallClock;
     }
   });
 });
