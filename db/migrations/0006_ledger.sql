@@ -15,7 +15,7 @@ insert into carillon.outcome_codes (code, state, reason, in_doubt) values
   (11, 'failed', 'gone', false),
   (12, 'failed', 'attempts exhausted', false),
   (13, 'failed', 'in doubt', true),
-  (14, 'failed', 'in doubt, left meanwhile', false),
+  (14, 'failed', 'in doubt, not sent again', false),
   (20, 'expired', 'expired', false),
   (30, 'suppressed', 'ended', false),
   (31, 'suppressed', 'paused', false),

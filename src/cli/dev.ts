@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
-import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { chmod, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
 import { startApiNode } from "../app.ts";
 import { readConfig } from "../config.ts";
@@ -15,6 +15,7 @@ import { migrate } from "../store/migrate.ts";
 import { savePlaces } from "../store/places.ts";
 import { createTopic } from "../store/topics.ts";
 import { spawnNode } from "./child-node.ts";
+import { devDirectory } from "./dev-directory.ts";
 import { startEmbeddedPostgres } from "./embedded-postgres.ts";
 import { placesOfTheWorld } from "./places-of-the-world.ts";
 
@@ -48,9 +49,8 @@ export function devCommand(): Command {
 
 async function runDev(options: DevOptions, lifecycle: Lifecycle): Promise<void> {
   const say = (text: string) => void (options.json ? process.stderr : process.stdout).write(`${text}\n`);
-  const directory = resolve(options.dbDir);
+  const directory = await devDirectory(options.dbDir);
   say(`Starting Postgres with its data in ${directory}.`);
-  await mkdir(directory, { recursive: true });
   const server = lifecycle.use(
     "Postgres",
     await startEmbeddedPostgres({ dataDir: join(directory, "postgres"), persistent: true }),

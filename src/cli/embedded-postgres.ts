@@ -282,6 +282,16 @@ async function serverUser(): Promise<ServerUser> {
   return { uid: await idOf(name, "-u"), gid: await idOf(name, "-g") };
 }
 
+/** Whether the server could keep its data below this directory: it may run as another user than we do. */
+export async function canServeFrom(directory: string): Promise<boolean> {
+  const user = await serverUser();
+  if (user.uid === undefined) return true;
+  return execute("test", ["-x", directory], { ...user, cwd: "/" }).then(
+    () => true,
+    () => false,
+  );
+}
+
 async function ownDirectory(dataDir: string, user: ServerUser): Promise<void> {
   await mkdir(dataDir, { recursive: true });
   await chmod(dataDir, 0o700);

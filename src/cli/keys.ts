@@ -23,6 +23,7 @@ export function keysCommand(): Command {
   const list = new Command("list")
     .description("list keys, without their tokens")
     .option("--json", "an array of objects")
+    .addHelpText("after", "\nExample:\n  $ carillon keys list --json")
     .action(async ({ json }: Format) => {
       const keys = await withDatabase(listKeys);
       if (json) process.stdout.write(`${JSON.stringify(keys)}\n`);
@@ -44,6 +45,7 @@ export function keysCommand(): Command {
       if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError("It must be a number; carillon keys list shows it.");
       return Number(text);
     })
+    .addHelpText("after", "\nExample:\n  $ carillon keys revoke 3")
     .action(async (keyId: number) => {
       const key = await withDatabase((db) => revokeKey(db, keyId));
       process.stdout.write(`Revoked ${key.keyId} (${key.name}).\n`);

@@ -1,9 +1,9 @@
-import { Command } from "commander";
+import { Command, CommanderError } from "commander";
 import { version } from "../app.ts";
-import { CarillonError } from "../errors.ts";
 import { demoCommand } from "./demo.ts";
 import { devCommand } from "./dev.ts";
-import { exitCodeOf } from "./exit-code.ts";
+import { exitCodes } from "./exit-code.ts";
+import { explain } from "./explain.ts";
 import { inspectCommands } from "./inspect.ts";
 import { keysCommand } from "./keys.ts";
 import { nodeCommands } from "./node.ts";
@@ -11,8 +11,7 @@ import { versionCommand } from "./version.ts";
 
 const program = new Command("carillon")
   .description("Reminders to everyone who is due at the same moment, at that moment, once.")
-  .version(version)
-  .showHelpAfterError("(see carillon --help)");
+  .version(version);
 
 const commands = [
   ...nodeCommands(),
@@ -23,11 +22,23 @@ const commands = [
   versionCommand(),
 ];
 for (const command of commands) program.addCommand(command);
+pointToHelp(program, "carillon");
 
 try {
   await program.parseAsync();
 } catch (error) {
-  const said = error instanceof CarillonError ? `${error.message} (${error.code})` : String(error);
-  process.stderr.write(`carillon: ${said}\n`);
-  process.exitCode = exitCodeOf(error);
+  if (error instanceof CommanderError) {
+    // it has said what it had to say: help, which was asked for, or what is wrong with the command line
+    process.exitCode = error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
+  } else {
+    const { text, exitCode } = explain(error);
+    process.stderr.write(`carillon: ${text}\n`);
+    process.exitCode = exitCode;
+  }
+}
+
+/** Commands that are added don't inherit these settings. */
+function pointToHelp(command: Command, name: string): void {
+  command.showHelpAfterError(`(see ${name} --help)`).exitOverride();
+  for (const below of command.commands) pointToHelp(below, `${name} ${below.name()}`);
 }

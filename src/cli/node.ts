@@ -8,20 +8,32 @@ import { migrate } from "../store/migrate.ts";
 /** The verbs that run a node: they take their configuration from the environment (docs/operating.md). */
 export function nodeCommands(): Command[] {
   return [
-    new Command("migrate").description("bring the database's schema up to date").action(runMigrate),
+    new Command("migrate")
+      .description("bring the database's schema up to date")
+      .addHelpText("after", example("DATABASE_URL=postgres://carillon:secret@db:5432/carillon carillon migrate"))
+      .action(runMigrate),
     new Command("api")
       .description("serve the HTTP API")
+      .addHelpText("after", example("HOST=0.0.0.0 PORT=8080 carillon api"))
       .action(() => runNode(async (deps) => void (await startApiNode(deps)))),
     new Command("worker")
-      .description("plan, claim groups and deliver them")
+      .description("plan, claim groups and deliver them; any number may run on one database")
+      .addHelpText("after", example("CARILLON_NODE_NAME=worker-1 carillon worker"))
       .action(() => runNode(async (deps) => void (await startHealth(await startWorkerNode(deps), deps)))),
-    new Command("all").description("API and worker in one process").action(() =>
-      runNode(async (deps) => {
-        await startWorkerNode(deps);
-        await startApiNode(deps);
-      }),
-    ),
+    new Command("all")
+      .description("API and worker in one process")
+      .addHelpText("after", example("carillon migrate && carillon all"))
+      .action(() =>
+        runNode(async (deps) => {
+          await startWorkerNode(deps);
+          await startApiNode(deps);
+        }),
+      ),
   ];
+}
+
+function example(line: string): string {
+  return `\nExample:\n  $ ${line}\n\nIt is set up by environment variables: see docs/operating.md.`;
 }
 
 async function runMigrate(): Promise<void> {

@@ -9,7 +9,7 @@ export const outcomeCodes = {
   attemptsExhausted: 12,
   /** perhaps sent, and not to be sent again */
   inDoubt: 13,
-  /** perhaps sent, and the user or the endpoint has left before it could be sent again */
+  /** perhaps sent, and not sent again: left, lost the endpoint, expired or cancelled meanwhile */
   inDoubtLeft: 14,
   expired: 20,
   ended: 30,
@@ -48,7 +48,7 @@ export const outcomeMeanings: Readonly<Record<OutcomeCode, OutcomeMeaning>> = {
   12: { state: "failed", reason: "attempts exhausted", inDoubt: false },
   13: { state: "failed", reason: "in doubt", inDoubt: true },
   // it was counted when it became doubtful, in an earlier chunk
-  14: { state: "failed", reason: "in doubt, left meanwhile", inDoubt: false },
+  14: { state: "failed", reason: "in doubt, not sent again", inDoubt: false },
   20: { state: "expired", reason: "expired", inDoubt: false },
   30: { state: "suppressed", reason: "ended", inDoubt: false },
   31: { state: "suppressed", reason: "paused", inDoubt: false },

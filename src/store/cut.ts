@@ -34,18 +34,21 @@ export async function cutBuckets(
       const count = groupCount(bucket.population, bucket.presetCount, { ...options, liveNodes });
       return groupRanges(count).map((range, groupNumber) => ({ ...range, groupNumber, bucket }));
     });
+    // whether they are paused is read here, in a snapshot taken under the buckets' locks: a pause that came in between
+    // has waited for nobody, and one that comes later waits for us and finds the groups
     await client.query(
       `insert into carillon.groups (bucket_id, group_number, first_slot, last_slot, mark_slot, not_before, halted_at)
-       select bucket_id, group_number, first_slot, last_slot, first_slot, clock_timestamp(),
-         case when halted then clock_timestamp() end
-       from unnest($1::bigint[], $2::int[], $3::int[], $4::int[], $5::boolean[])
-         as g (bucket_id, group_number, first_slot, last_slot, halted)`,
+       select g.bucket_id, g.group_number, g.first_slot, g.last_slot, g.first_slot, clock_timestamp(),
+         case when s.paused_at is not null or t.paused_at is not null then clock_timestamp() end
+       from unnest($1::bigint[], $2::int[], $3::int[], $4::int[]) as g (bucket_id, group_number, first_slot, last_slot)
+       join carillon.time_buckets b on b.bucket_id = g.bucket_id
+       join carillon.schedules s on s.schedule_id = b.schedule_id
+       join carillon.topics t on t.topic_id = b.topic_id`,
       [
         groups.map((group) => group.bucket.bucketId),
         groups.map((group) => group.groupNumber),
         groups.map((group) => group.firstSlot),
         groups.map((group) => group.lastSlot),
-        groups.map((group) => group.bucket.halted),
       ],
     );
     await client.query(

@@ -57,7 +57,7 @@ export interface IntentRequest {
  *
  * The page is fenced off as materialized, and the endpoints of a user are read under a LIMIT inside LATERAL: so the plan
  * stays a nested loop over two primary keys in the order in which both tables lie, whatever the statistics say. (With a
- * plain join a generic plan once turned into a hash join over all users: 254 -> 69 k/s. test/store/intent.test.ts
+ * plain join a generic plan once turned into a hash join over all users: 254 -> 69 k/s. test/store/intent-plan.test.ts
  * watches the plan.) Where most users are members ($9), their endpoints lie in one short range of that key, and reading
  * the range costs a tenth of looking up each (0.09 against 0.8 ms for 500). A wrong guess costs time, never a member.
  */

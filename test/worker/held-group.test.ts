@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { monotonicMs } from "../../src/clock.ts";
 import { HeldGroup, LostGroup } from "../../src/worker/held-group.ts";
 import { claimedGroup } from "./claimed-group.ts";
 
@@ -61,7 +62,7 @@ describe("HeldGroup", () => {
 
   it("does not heed the wall clock", () => {
     const wallClock = Date.now;
-    const group = new HeldGroup(claimedGroup(), performance.now() + 60_000);
+    const group = new HeldGroup(claimedGroup(), monotonicMs() + 60_000);
     try {
       // set back by a day, and on by a year
       Date.now = () => wallClock() - 86_400_000;

@@ -1,0 +1,74 @@
+import { createMemoryChannel } from "../../src/channels/memory.ts";
+import { monotonicMs } from "../../src/clock.ts";
+import { createLogger, rateLimited } from "../../src/logger.ts";
+import type { ClaimedGroup } from "../../src/store/claim.ts";
+import type { Database } from "../../src/store/database.ts";
+import { readClock } from "../../src/store/nodes.ts";
+import type { WorkerContext } from "../../src/worker/context.ts";
+import { DestinationBook } from "../../src/worker/destination-book.ts";
+import { Heartbeat } from "../../src/worker/heartbeat.ts";
+import { HeldGroup } from "../../src/worker/held-group.ts";
+import { PgClock } from "../../src/worker/pg-clock.ts";
+import { Window } from "../../src/worker/window.ts";
+import { type Engine, testLeaseMs } from "../support/engine.ts";
+
+const logger = createLogger("silent", "test");
+const never = new AbortController().signal;
+
+/** What the groups of one worker share, without the worker: nothing runs by itself. */
+export async function workerContext(engine: Engine, changed: Partial<WorkerContext> = {}): Promise<WorkerContext> {
+  const faults = rateLimited(logger);
+  const clock = new PgClock();
+  await clock.sample(() => readClock(engine.db.pool));
+  return {
+    db: engine.db,
+    nodeId: engine.nodeId,
+    nodeName: "node",
+    clock,
+    heartbeat: new Heartbeat(
+      engine.db,
+      clock,
+      { nodeId: engine.nodeId, heartbeatMs: 1000, leaseMs: testLeaseMs },
+      faults,
+    ),
+    channels: new Map([["memory", createMemoryChannel()]]),
+    destinations: new DestinationBook(engine.db, null),
+    windows: { at_least_once: new Window(100), at_most_once: new Window(20) },
+    leaseMs: testLeaseMs,
+    sendTimeoutMs: 20_000,
+    flushMs: 5,
+    chunk: 25,
+    random: () => 0,
+    logger,
+    faults,
+    draining: never,
+    abandon: never,
+    ...changed,
+  };
+}
+
+export function heldGroup(group: ClaimedGroup): HeldGroup {
+  return new HeldGroup(group, monotonicMs() + testLeaseMs);
+}
+
+/**
+ * The same database, over a network that loses replies: the statement with this name is run, and its reply lost, so
+ * often.
+ */
+export function losingReplies(db: Database, statement: string, times: number): { db: Database; lost(): number } {
+  let lost = 0;
+  const pool = new Proxy(db.pool, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name, target);
+      if (typeof value !== "function") return value;
+      if (name !== "query") return value.bind(target);
+      return async (asked: { name?: string }, ...rest: unknown[]) => {
+        const reply: unknown = await value.call(target, asked, ...rest);
+        if (asked.name !== statement || lost >= times) return reply;
+        lost += 1;
+        throw Object.assign(new Error("the connection was lost"), { code: "08006" });
+      };
+    },
+  });
+  return { db: { ...db, pool }, lost: () => lost };
+}
