@@ -112,14 +112,21 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions = {
   }
 
   async function start(): Promise<number> {
+    const logFile = join(dataDir, "server.log");
+    // what is kept from earlier starts says nothing about this one
+    const logBytes = await stat(logFile).then(
+      ({ size }) => size,
+      () => 0,
+    );
     for (let attempt = 1; ; attempt += 1) {
       const chosen = options.port ?? (await freePort());
       await writeFile(join(dataDir, "carillon.conf"), configuration(chosen, settings), { mode: 0o644 });
       try {
-        await run(pgCtl, "start", "--wait", "--silent", `--pgdata=${dataDir}`, `--log=${join(dataDir, "server.log")}`);
+        await run(pgCtl, "start", "--wait", "--silent", `--pgdata=${dataDir}`, `--log=${logFile}`);
         return chosen;
       } catch (error) {
-        const said = await readFile(join(dataDir, "server.log"), "utf8").catch(() => "");
+        const log = await readFile(logFile).catch(() => Buffer.alloc(0));
+        const said = log.subarray(logBytes).toString("utf8");
         // between finding a free port and using it, somebody else may have taken it
         if (options.port === undefined && attempt < 4 && said.includes("could not bind")) continue;
         if (!persistent) await rm(dataDir, { recursive: true, force: true });

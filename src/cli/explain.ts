@@ -11,32 +11,22 @@ export interface Explanation {
 /** What a person reads who typed a command that failed, and what a program sees that started it. */
 export function explain(error: unknown): Explanation {
   if (error instanceof CarillonError) {
-    const why = error.code === "database_unavailable" ? reasonOf(error.cause) : "";
-    return { text: `${error.message}${why} (${error.code})`, exitCode: exitCodeOf(error) };
+    return { text: `${error.message} (${error.code})`, exitCode: exitCodeOf(error) };
   }
   const code = codeOf(error) ?? "";
-  if (code === "EADDRINUSE" || code === "EACCES") {
-    const text = `The API can't listen: ${messageOf(error)}. Is something running there? Choose another HOST and PORT.`;
-    return { text, exitCode: exitCodes.configuration };
-  }
   // the role, its password or the database (SQLSTATE 28000, 28P01, 3D000): trying again will not help
   if (code.startsWith("28") || code === "3D000") {
     const text = `Postgres refused the connection: ${messageOf(error)}. Correct DATABASE_URL.`;
     return { text, exitCode: exitCodes.configuration };
   }
   if (isTransient(error)) {
-    const text = `Postgres can't be reached or did not answer in time${reasonOf(error)}: does it run where DATABASE_URL says?`;
+    const text = `Postgres can't be reached or did not answer in time (${messageOf(error)}): does it run where DATABASE_URL says?`;
     return { text, exitCode: exitCodes.unavailable };
   }
   const known = toCarillonError(error);
   if (known.code !== "internal") return explain(known);
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
   return { text, exitCode: exitCodes.failed };
-}
-
-function reasonOf(cause: unknown): string {
-  const message = messageOf(cause);
-  return message === "" ? "" : ` (${message})`;
 }
 
 /** Where a name has several addresses, each has an error of its own, and the one around them says nothing. */

@@ -1,11 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Delivery, Outcome } from "../../src/channels/channel.ts";
 import { createMemoryChannel } from "../../src/channels/memory.ts";
+import { monotonicMs } from "../../src/clock.ts";
 import { cancelBucket, pauseTopic } from "../../src/store/halt.ts";
 import { openIntents } from "../../src/store/invariants.ts";
 import { unresolvedMembers } from "../../src/store/outcome.ts";
 import type { WorkerContext } from "../../src/worker/context.ts";
 import { deliverGroup } from "../../src/worker/deliver-group.ts";
+import { HeldGroup } from "../../src/worker/held-group.ts";
 import { PgClock } from "../../src/worker/pg-clock.ts";
 import { Window } from "../../src/worker/window.ts";
 import { createEngine, type Engine, intendSurely, type SeededMoment } from "../support/engine.ts";
@@ -155,7 +157,9 @@ describe("deliverGroup", () => {
   it("sends nothing whose timeout its lease would not outlive", async () => {
     const moment = await engine.moment({ users: 5, dueInMs: -100, expiresAfterMs: 1000 });
     const { sent, worker } = await receiving(undefined, { leaseMs: 1000, sendTimeoutMs: 1000 });
-    await deliverGroup(worker, heldGroup(await engine.claim(moment)));
+    for (let end = ""; end !== "finished"; ) {
+      end = await deliverGroup(worker, new HeldGroup(await engine.claim(moment), monotonicMs() + 1000));
+    }
     expect(sent).toEqual([]);
     const states = await statesOf(moment);
     expect(states["expired: expired"]).toBe(5);
@@ -342,7 +346,7 @@ describe("a lost reply", () => {
     ["close_bucket", 1],
     ["why_refused", 1],
   ])("of %s, %i times: everybody once all the same, and nothing is counted twice", async (statement, times) => {
-    const moment = await engine.moment({ users: 40, dueInMs: statement === "why_refused" ? 400 : -1000 });
+    const moment = await engine.moment({ users: 120, dueInMs: statement === "why_refused" ? 400 : -1000 });
     const failedOnce = new Set<string>();
     const network = losingReplies(engine.db, statement, times);
     const clock = new PgClock();
@@ -350,18 +354,19 @@ describe("a lost reply", () => {
     const { sent, worker } = await receiving(
       ({ address, attempt }) => {
         const index = moment.users.findIndex((user) => `${user.userId}#1` === address);
-        if (index % 4 !== 0 || attempt > 0) return { kind: "accepted" };
+        if (index > 3 || attempt > 0) return { kind: "accepted" };
         failedOnce.add(address);
         return { kind: "retry", reason: "busy", status: 503 };
       },
       { db: network.db, clock },
     );
-    const end = await deliverGroup(worker, heldGroup(await engine.claim(moment)));
+    // released where a next try came too late to be waited for; an end mark whose reply was lost looks like a lost group
+    for (let end = ""; end !== "finished" && (await engine.group(moment)).finished_at === null; ) {
+      end = await deliverGroup(worker, heldGroup(await engine.claim(moment)));
+    }
     expect(network.lost()).toBe(times);
-    // an end mark whose reply was lost can't be told from a group that somebody else has
-    if (statement !== "settle_group") expect(end).toBe("finished");
     expect(sent.map((delivery) => delivery.address).toSorted()).toEqual([...idsOf(moment), ...failedOnce].toSorted());
-    expect(await engine.group(moment)).toMatchObject({ delivered: 40, in_doubts: 0, intended: 40 });
+    expect(await engine.group(moment)).toMatchObject({ delivered: 120, in_doubts: 0, intended: 120 });
     expect((await engine.group(moment)).finished_at).not.toBeNull();
     await check(moment);
   });
