@@ -97,14 +97,9 @@ class GroupDelivery {
     const { dueAtMs } = this.#held.group;
     if (clock.nowMs() >= dueAtMs) return;
     // not waited for: a destination that does not answer must not make the others late
-    void destinations.learn().then(
-      () => {
-        for (const destination of destinations.known) {
-          for (const channel of channels.values()) void channel.warm(destination, this.#signal);
-        }
-      },
-      (error: unknown) => this.#worker.faults.warn("warm", { err: error }, "connections can't be opened ahead"),
-    );
+    for (const destination of destinations.known) {
+      for (const channel of channels.values()) void channel.warm(destination, this.#signal);
+    }
     for (let waitMs = dueAtMs - clock.nowMs(); waitMs > 0; waitMs = dueAtMs - clock.nowMs()) {
       // in steps, since the clock's offset is measured anew meanwhile
       await sleep(Math.min(waitMs, 1000), this.#signal);

@@ -1,7 +1,7 @@
 import type { Destination } from "../channels/channel.ts";
 import { type Monotonic, monotonicMs } from "../clock.ts";
 import type { Database } from "../store/database.ts";
-import { listDestinations, openDestinations } from "../store/destinations.ts";
+import { openDestinations } from "../store/destinations.ts";
 
 /** Destinations as sending needs them, with their secrets; what an admin changes is seen within seconds. */
 export class DestinationBook {
@@ -26,17 +26,10 @@ export class DestinationBook {
     return destination;
   }
 
-  /** Reads those that there are, as far as they are few, so that they can be warmed before the first send to them. */
-  async learn(): Promise<void> {
-    const listed = await listDestinations(this.#db, { after: null, limit: learnedMax });
-    await Promise.all(listed.map(({ destinationId }) => this.find(destinationId)));
-  }
-
-  /** Those that may be sent to, as far as is known here: to be warmed. */
+  /** Those that were sent to lately, to be warmed. */
   get known(): readonly Destination[] {
     return [...this.#pages.values()].flatMap(({ destination }) => (destination === null ? [] : [destination]));
   }
 }
 
 const freshMs = 5_000;
-const learnedMax = 20;
