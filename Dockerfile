@@ -13,6 +13,8 @@ COPY package.json LICENSE ./
 COPY bin bin
 COPY db db
 COPY src src
+# `carillon sql` asks what stands on this page
+COPY docs/inspection.md docs/inspection.md
 USER node
 EXPOSE 8080
 HEALTHCHECK --interval=5s --timeout=3s --start-period=15s --retries=3 \

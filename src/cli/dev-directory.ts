@@ -11,13 +11,14 @@ import { canServeFrom } from "./embedded-postgres.ts";
  * directory, the same at each start.
  *
  * @param wanted absolute, or relative to where we are
- * @throws CarillonError `bad_configuration` where somebody else has made that one
+ * @param temporary the system's directory for temporary files
+ * @throws CarillonError `bad_configuration` where neither can be used
  */
-export async function devDirectory(wanted: string): Promise<string> {
+export async function devDirectory(wanted: string, temporary: string = tmpdir()): Promise<string> {
   const directory = resolve(wanted);
   await mkdir(directory, { recursive: true });
   if (await canServeFrom(directory)) return directory;
-  const instead = join(tmpdir(), `carillon-dev-${createHash("sha256").update(directory).digest("hex").slice(0, 12)}`);
+  const instead = join(temporary, `carillon-dev-${createHash("sha256").update(directory).digest("hex").slice(0, 12)}`);
   await mkdir(instead, { mode: 0o755 }).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== "EEXIST") throw error;
   });
@@ -26,6 +27,6 @@ export async function devDirectory(wanted: string): Promise<string> {
   if (made.isDirectory() && made.uid === process.getuid?.() && (await canServeFrom(instead))) return instead;
   throw new CarillonError(
     "bad_configuration",
-    `Postgres may not enter ${directory}, and ${instead} was made by somebody else: name a directory by --db-dir.`,
+    `Postgres, which does not run as root, may not enter ${directory}, nor is ${instead} ours: name another by --db-dir.`,
   );
 }

@@ -1,5 +1,7 @@
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { chmod, readFile, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
 import { startApiNode } from "../app.ts";
@@ -49,6 +51,7 @@ export function devCommand(): Command {
 
 async function runDev(options: DevOptions, lifecycle: Lifecycle): Promise<void> {
   const say = (text: string) => void (options.json ? process.stderr : process.stdout).write(`${text}\n`);
+  await assertPortFree(options.port);
   const directory = await devDirectory(options.dbDir);
   say(`Starting Postgres with its data in ${directory}.`);
   const server = lifecycle.use(
@@ -93,6 +96,18 @@ async function runDev(options: DevOptions, lifecycle: Lifecycle): Promise<void> 
   if (options.json) process.stdout.write(`${JSON.stringify({ ...urls, curl: subscribeLine(api.url) })}\n`);
   else say(welcome(urls));
   await untilAborted(lifecycle.stopping);
+}
+
+/** Asked before anything else is started, which takes seconds; the API itself listens only when all is there. */
+async function assertPortFree(port: number): Promise<void> {
+  const server = createServer();
+  try {
+    await once(server.listen(port, host), "listening");
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && error.code === "EADDRINUSE")) throw error;
+    throw new CarillonError("bad_configuration", `Port ${port} is taken: name another by --port, or 0 for any.`);
+  }
+  await new Promise((resolve) => server.close(resolve));
 }
 
 /** The key stays with the data that it seals. */

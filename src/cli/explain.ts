@@ -1,15 +1,20 @@
+import { CommanderError } from "commander";
 import { CarillonError } from "../errors.ts";
 import { codeOf, isTransient, toCarillonError } from "../store/database.ts";
 import { exitCodeOf, exitCodes } from "./exit-code.ts";
 
 export interface Explanation {
-  /** what went wrong, and what to do where that can be known */
+  /** what went wrong, and what to do where that can be known; empty where it has been said */
   readonly text: string;
   readonly exitCode: number;
 }
 
 /** What a person reads who typed a command that failed, and what a program sees that started it. */
 export function explain(error: unknown): Explanation {
+  if (error instanceof CommanderError) {
+    // help that was asked for, or what is wrong with the command line
+    return { text: "", exitCode: error.exitCode === 0 ? exitCodes.ok : exitCodes.usage };
+  }
   if (error instanceof CarillonError) {
     return { text: `${error.message} (${error.code})`, exitCode: exitCodeOf(error) };
   }

@@ -19,9 +19,12 @@ export interface PlaceOfTheWorld {
  */
 export function placesOfTheWorld(): PlaceOfTheWorld[] {
   const taken = new Set<string>();
+  // asking whether a zone is known takes a tenth of a millisecond, and there are twenty times as many cities as zones
+  const zones = new Set(cityTimezones.cityMapping.map(({ timezone }) => timezone));
+  const knownZones = new Set([...zones].filter((zone) => zone && isKnownZone(zone)));
   return cityTimezones.cityMapping.flatMap((city) => {
     const { lat: latitude, lng: longitude, timezone: zone, pop: population } = city;
-    if (!Number.isFinite(latitude) || !Number.isFinite(longitude) || !zone || !isKnownZone(zone)) return [];
+    if (!Number.isFinite(latitude) || !Number.isFinite(longitude) || !knownZones.has(zone)) return [];
     const country = /^[A-Z]{2}$/.test(city.iso2) ? city.iso2 : null;
     const plain = slug(country ?? "xx", city.city_ascii || city.city);
     const candidates = candidateKeys(plain, city.province);
