@@ -110,8 +110,8 @@ async function runDemo(options: DemoOptions, lifecycle: Lifecycle): Promise<{ re
   await client.prepare(receiver.url, options.batch);
   const registeredInMs = await client.register(users, progress("Registered"));
   // just far enough ahead that the last is committed before the cut; subscribing takes about as long as registering,
-  // and twice that leaves room for a busy machine
-  const dueAtMs = Math.ceil((Date.now() + 3000 + registeredInMs * 2 + demoLeadMs) / 1000) * 1000;
+  // and three times that leaves room for a busy machine
+  const dueAtMs = Math.ceil((Date.now() + 4000 + registeredInMs * 3 + demoLeadMs) / 1000) * 1000;
   say(`The moment: ${new Date(dueAtMs).toISOString()}.`);
   const scheduleId = await client.subscribe(users, dueAtMs, progress("Subscribed"));
   const sparedMs = dueAtMs - demoLeadMs - Date.now();
