@@ -475,22 +475,13 @@ export const mutants: readonly Mutant[] = [
     "",
     "test/store/settle.test.ts",
   ),
-  {
-    name: "closing is asked before the end mark is committed",
-    edits: [
-      {
-        file: "src/store/settle.ts",
-        find: "export async function closeBucket(executor: Executor, bucketId: string): Promise<boolean> {",
-        replace: `export async function closeBucket(executor: Executor, bucketId: string): Promise<boolean> {
-  const counted = await executor.query<{ open: number }>(
-    "select (count(*) filter (where finished_at is null))::int as open from carillon.groups where bucket_id = $1",
-    [bucketId],
-  );
-  if ((counted.rows[0]?.open ?? 0) !== 1) return false;`,
-      },
-    ],
-    tests: ["test/store/settle.test.ts"],
-  },
+  mutant(
+    "a bucket is closed twice",
+    "src/store/settle.ts",
+    "where b.bucket_id = $1 and b.closed_at is null and",
+    "where b.bucket_id = $1 and",
+    "test/store/settle.test.ts",
+  ),
   mutant(
     "the sweep passes over groups that were never claimed",
     "src/store/rescue.ts",
@@ -567,7 +558,7 @@ export const mutants: readonly Mutant[] = [
     "the watchdog bites who was stopped as a whole",
     "src/worker/watchdog.ts",
     "    misses = now === seen ? misses + 1 : 0;",
-    "    const at = Date.now(); misses = now === seen ? misses + Math.max(1, Math.floor((at - (globalThis.lastAt ?? at)) / tickMs)) : 0; globalThis.lastAt = at;",
+    "    const at = Date.now(); misses = at - (globalThis.lastAt ?? at) > tickMs * missesMax ? missesMax : now === seen ? misses + 1 : 0; globalThis.lastAt = at;",
     "test/worker/watchdog.test.ts",
   ),
   mutant(

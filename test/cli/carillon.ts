@@ -2,6 +2,9 @@ import { execFile, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { vi } from "vitest";
+import { explain } from "../../src/cli/explain.ts";
+import { createProgram } from "../../src/cli/program.ts";
 
 const program = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
 const execute = promisify(execFile);
@@ -22,6 +25,38 @@ export async function carillon(args: readonly string[], env: Readonly<Record<str
       return { code: error.code, stdout: String(error.stdout), stderr: String(error.stderr) };
     },
   );
+}
+
+/**
+ * The same in this process, which is quicker: for a command that ends by itself. One at a time, since it listens to what
+ * this process writes.
+ */
+export async function typed(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Said> {
+  const settings = Object.keys(process.env).filter((name) =>
+    /^(CARILLON_\w+|DATABASE_URL|HOST|PORT|LOG_LEVEL)$/.test(name),
+  );
+  for (const name of settings) vi.stubEnv(name, "");
+  for (const [name, value] of Object.entries(env)) vi.stubEnv(name, value);
+  const heard = { stdout: "", stderr: "" };
+  const listening = (["stdout", "stderr"] as const).map((name) =>
+    vi.spyOn(process[name], "write").mockImplementation((text) => {
+      heard[name] += String(text);
+      return true;
+    }),
+  );
+  const codeBefore = process.exitCode;
+  try {
+    process.exitCode = 0;
+    await createProgram().parseAsync(args, { from: "user" });
+    return { code: Number(process.exitCode), ...heard };
+  } catch (error) {
+    const { text, exitCode } = explain(error);
+    return { code: exitCode, stdout: heard.stdout, stderr: heard.stderr + text };
+  } finally {
+    process.exitCode = codeBefore;
+    for (const spy of listening) spy.mockRestore();
+    vi.unstubAllEnvs();
+  }
 }
 
 /** A command that goes on until it is told to stop. It is killed when it is disposed of, if it still runs. */

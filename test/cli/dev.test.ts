@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { storyLimit } from "../support/nodes.ts";
 import { carillon, type Running, startCarillon } from "./carillon.ts";
 
 interface Ready {
@@ -54,7 +55,7 @@ function isRunning(pid: number): boolean {
 }
 
 describe("carillon dev", () => {
-  it("prints a line that works, rings, and leaves nothing behind", async () => {
+  it("prints a line that works, rings, and leaves nothing behind", storyLimit, async () => {
     const { dev, ready } = await startDev();
     await using _dev = dev;
     const children = await descendantsOf(dev.pid);
@@ -85,33 +86,37 @@ describe("carillon dev", () => {
     expect(await carillon(["status"], { DATABASE_URL: ready.database })).toMatchObject({ code: 69 });
   });
 
-  it("starts again on what it kept, takes places of the world, and refuses a second one on the same data", async () => {
-    const { dev, ready } = await startDev();
-    await using _dev = dev;
-    const alice = await fetch(`${ready.api}/v1/users/alice/deliveries`);
-    expect(await alice.json()).toMatchObject({ deliveries: [{ topic: "demo", state: "delivered" }] });
-    const body = {
-      userId: "bob",
-      topic: "demo",
-      timetable: { place: "sa-makkah", slot: "fajr" },
-      endpoints: [{ destination: "dev" }],
-    };
-    const reply = await fetch(`${ready.api}/v1/subscriptions`, {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify(body),
-    });
-    expect(await reply.json()).toMatchObject({ userId: "bob", nextDueAt: expect.stringMatching(/:00\.000Z$/) });
+  it(
+    "starts again on what it kept, takes places of the world, and refuses a second one on the same data",
+    storyLimit,
+    async () => {
+      const { dev, ready } = await startDev();
+      await using _dev = dev;
+      const alice = await fetch(`${ready.api}/v1/users/alice/deliveries`);
+      expect(await alice.json()).toMatchObject({ deliveries: [{ topic: "demo", state: "delivered" }] });
+      const body = {
+        userId: "bob",
+        topic: "demo",
+        timetable: { place: "sa-makkah", slot: "fajr" },
+        endpoints: [{ destination: "dev" }],
+      };
+      const reply = await fetch(`${ready.api}/v1/subscriptions`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify(body),
+      });
+      expect(await reply.json()).toMatchObject({ userId: "bob", nextDueAt: expect.stringMatching(/:00\.000Z$/) });
 
-    const again = await carillon(["dev", "--port", "0", "--db-dir", directory]);
-    expect(again.code).toBe(69);
-    expect(again.stderr).toMatch(/Postgres did not start: .*postmaster\.pid/s);
-    // which must not disturb the first
-    expect((await fetch(`${ready.api}/readyz`)).status).toBe(200);
+      const again = await carillon(["dev", "--port", "0", "--db-dir", directory]);
+      expect(again.code).toBe(69);
+      expect(again.stderr).toMatch(/Postgres did not start: .*postmaster\.pid/s);
+      // which must not disturb the first
+      expect((await fetch(`${ready.api}/readyz`)).status).toBe(200);
 
-    dev.kill("SIGTERM");
-    expect(await dev.exited).toEqual({ code: 0, signal: null });
-  });
+      dev.kill("SIGTERM");
+      expect(await dev.exited).toEqual({ code: 0, signal: null });
+    },
+  );
 
   it("says so at once when its port is taken", async () => {
     const other = createServer();

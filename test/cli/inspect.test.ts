@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { registerNode } from "../../src/store/nodes.ts";
 import { createTopic } from "../../src/store/topics.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { carillon } from "./carillon.ts";
+import { carillon, typed } from "./carillon.ts";
 
 let test: TestDatabase;
 let env: { DATABASE_URL: string };
@@ -27,7 +27,8 @@ const escapeCharacter = "\u001b";
 
 describe("carillon status", () => {
   it("shows people and programs the same", async () => {
-    const [people, programs] = await Promise.all([carillon(["status"], env), carillon(["status", "--json"], env)]);
+    const people = await carillon(["status"], env);
+    const programs = await typed(["status", "--json"], env);
     expect(people).toMatchObject({ code: 0, stderr: "" });
     expect(people.stdout).toMatch(/Nothing needs a hand/);
     expect(people.stdout).toMatch(/2030-01-01 00:00:00Z/);
@@ -58,7 +59,8 @@ describe("carillon status", () => {
 
 describe("carillon sql", () => {
   it("lists its questions without a database", async () => {
-    const [people, programs] = await Promise.all([carillon(["sql"]), carillon(["sql", "--json"])]);
+    const people = await typed(["sql"]);
+    const programs = await typed(["sql", "--json"]);
     const questions: readonly { name: string; parameters: readonly string[] }[] = JSON.parse(programs.stdout);
     expect(questions).toHaveLength(10);
     for (const { name } of questions) expect(people.stdout).toContain(name);
@@ -66,21 +68,17 @@ describe("carillon sql", () => {
   });
 
   it("answers with a table or an array", async () => {
-    const [people, programs] = await Promise.all([
-      carillon(["sql", "next"], env),
-      carillon(["sql", "next", "--json"], env),
-    ]);
+    const people = await typed(["sql", "next"], env);
+    const programs = await typed(["sql", "next", "--json"], env);
     expect(people.stdout).toMatch(/due_at .*topic/);
     expect(people.stdout).not.toContain(escapeCharacter);
     expect(JSON.parse(programs.stdout)).toEqual([expect.objectContaining({ topic: "live", state: "not planned" })]);
   });
 
   it("says how to ask", async () => {
-    const [unknown, short, wrong] = await Promise.all([
-      carillon(["sql", "everything"], env),
-      carillon(["sql", "received"], env),
-      carillon(["sql", "failed", "no number"], env),
-    ]);
+    const unknown = await typed(["sql", "everything"], env);
+    const short = await typed(["sql", "received"], env);
+    const wrong = await typed(["sql", "failed", "no number"], env);
     expect(unknown).toMatchObject({ code: 1, stdout: "", stderr: expect.stringContaining("there are next, hour") });
     expect(short.stderr).toContain("carillon sql received USER_ID");
     expect(wrong.stderr).toContain("BUCKET_ID must be a number");

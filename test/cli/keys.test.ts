@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { spawnNode } from "../../src/cli/child-node.ts";
 import { createTestDatabase } from "../support/database.ts";
-import { carillon } from "./carillon.ts";
+import { carillon, typed } from "./carillon.ts";
 
 interface ListedKey {
   readonly keyId: number;
@@ -37,12 +37,12 @@ describe("carillon keys", () => {
     expect((await topics(token)).status).toBe(200);
     expect((await topics(`${token.slice(0, -1)}_`)).status).toBe(401);
 
-    const listed = await carillon(["keys", "list", "--json"], env);
+    const listed = await typed(["keys", "list", "--json"], env);
     const [key]: readonly ListedKey[] = JSON.parse(listed.stdout);
     expect(key).toMatchObject({ name: "backend", scopes: ["subscribe"], revokedAt: null });
     expect(listed.stdout).not.toContain(token.split("_")[2]);
 
-    const revoked = await carillon(["keys", "revoke", String(key?.keyId)], env);
+    const revoked = await typed(["keys", "revoke", String(key?.keyId)], env);
     expect(revoked.stdout).toBe(`Revoked ${key?.keyId} (backend).\n`);
     expect((await topics(token)).status).toBe(401);
   });
@@ -50,13 +50,11 @@ describe("carillon keys", () => {
   it("answers programs with one object, and says where there is no such key", async () => {
     await using test = await createTestDatabase();
     const env = { DATABASE_URL: test.url };
-    const made = await carillon(["keys", "create", "--name", "ops", "--scope", "admin", "--json"], env);
+    const made = await typed(["keys", "create", "--name", "ops", "--scope", "admin", "--json"], env);
     expect(JSON.parse(made.stdout)).toEqual({ keyId: expect.any(Number), token: expect.stringMatching(/^ck_/) });
     expect(made.stderr).toBe("");
-    const [unknown, table] = await Promise.all([
-      carillon(["keys", "revoke", "404"], env),
-      carillon(["keys", "list"], env),
-    ]);
+    const unknown = await typed(["keys", "revoke", "404"], env);
+    const table = await typed(["keys", "list"], env);
     expect(unknown).toMatchObject({ code: 1, stdout: "", stderr: expect.stringContaining("(unknown_api_key)") });
     expect(table.stdout).toMatch(/ops .*admin/);
   });

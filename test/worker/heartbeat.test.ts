@@ -1,4 +1,5 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type pg from "pg";
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { createLogger, rateLimited } from "../../src/logger.ts";
 import { openDatabase } from "../../src/store/database.ts";
 import { Heartbeat } from "../../src/worker/heartbeat.ts";
@@ -20,6 +21,24 @@ const leaseMs = testLeaseMs * 10;
 function heartbeatOf(db = engine.db) {
   const clock = new PgClock();
   return { clock, heartbeat: new Heartbeat(db, clock, { nodeId: engine.nodeId, heartbeatMs: 20, leaseMs }, faults) };
+}
+
+afterEach(() => void vi.restoreAllMocks());
+
+/** The same pool, whose replies to the statement with this name take so long: by this process' clock, and at once. */
+function slowly(pool: pg.Pool, statement: string, tookMs: number): pg.Pool {
+  const nowMs = performance.now.bind(performance);
+  return new Proxy(pool, {
+    get(target, property) {
+      if (property !== "query") return Reflect.get(target, property, target);
+      return async (query: string | pg.QueryConfig, values?: unknown[]) => {
+        const reply = await target.query(query, values);
+        if (typeof query !== "string" && query.name === statement)
+          vi.spyOn(performance, "now").mockImplementation(() => nowMs() + tookMs);
+        return reply;
+      };
+    },
+  });
 }
 
 describe("Heartbeat", () => {
@@ -44,10 +63,11 @@ describe("Heartbeat", () => {
 
   it("counts a lease from before the statement that renewed it was sent", async () => {
     const held = new HeldGroup(await engine.claim(await engine.moment()), performance.now() + 10);
-    const { heartbeat } = heartbeatOf();
+    const { heartbeat } = heartbeatOf({ ...engine.db, pool: slowly(engine.db.pool, "renew_leases", leaseMs / 2) });
     using _ = heartbeat.hold(held);
     await heartbeat.beat();
-    expect(held.outlives(leaseMs)).toBe(false);
+    expect(held.outlives(leaseMs / 2)).toBe(false);
+    expect(held.outlives(1)).toBe(true);
   });
 
   it("renews nothing that was let go", async () => {

@@ -1,0 +1,232 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { describe, expect, it } from "vitest";
+import type { Delivery, Moment } from "../../src/channels/channel.ts";
+import { createWebhookChannel } from "../../src/channels/webhook.ts";
+import { momentBodies } from "../../src/channels/webhook-body.ts";
+import { batchOutcomes } from "../../src/channels/webhook-reply.ts";
+import { signer } from "../../src/channels/webhook-signature.ts";
+import { createProgram } from "../../src/cli/program.ts";
+import { readConfig } from "../../src/config.ts";
+import { deliveryId, webhookId } from "../../src/reminder/delivery-id.ts";
+import type { GapPolicy, OverlapPolicy } from "../../src/reminder/rule.ts";
+import { formatDate, localDate, resolveWallTime } from "../../src/timetable/civil-time.ts";
+import { deliveriesTo, sendAll, someMoment } from "../channels/conformance.ts";
+
+const root = new URL("../../", import.meta.url);
+const read = (path: string) => readFileSync(new URL(path, root), "utf8");
+
+const pages = [
+  "README.md",
+  ...readdirSync(new URL("docs/", root), { recursive: true, encoding: "utf8" })
+    .filter((file) => file.endsWith(".md"))
+    .map((file) => `docs/${file}`),
+];
+
+/** The cells of the rows whose first cell matches. */
+function rowsOf(page: string, first: RegExp): string[][] {
+  return read(page)
+    .split("\n")
+    .filter((line) => line.startsWith("| "))
+    .map((line) =>
+      line
+        .split("|")
+        .slice(1, -1)
+        .map((cell) => cell.trim()),
+    )
+    .filter(([cell = ""]) => first.test(cell));
+}
+
+function blocksOf(page: string, language: string): string[] {
+  return [...read(page).matchAll(new RegExp(`^\`\`\`${language}\n([\\s\\S]*?)^\`\`\`$`, "gm"))].map(
+    ([, text = ""]) => text,
+  );
+}
+
+describe("what is written", () => {
+  it("names verbs and scripts that there are", () => {
+    const verbs = createProgram().commands.map((command) => command.name());
+    const { scripts } = JSON.parse(read("package.json"));
+    for (const page of [...pages, "docker-compose.yml", "CONTRIBUTING.md"]) {
+      const text = read(page);
+      const said = [...text.matchAll(/(?:`|^ *\$? ?|&& |-- )carillon ([a-z]+)/gm)].map(([, verb]) => verb);
+      expect({ page, unknown: said.filter((verb) => !verbs.includes(verb ?? "")) }).toEqual({ page, unknown: [] });
+      const run = [...text.matchAll(/\bnpm run ([a-z:]+)/g)].map(([, script]) => script ?? "");
+      expect({ page, unknown: run.filter((script) => !Object.hasOwn(scripts, script)) }).toEqual({ page, unknown: [] });
+    }
+  });
+
+  it("links to what there is", () => {
+    for (const page of pages) {
+      const links = [...read(page).matchAll(/\]\(([^)#]+)(?:#[^)]*)?\)/g)].map(([, link = ""]) => link);
+      const inside = links.filter((link) => !/^[a-z]+:/.test(link));
+      const broken = inside.filter((link) => !existsSync(new URL(link, new URL(page, root))));
+      expect({ page, broken }).toEqual({ page, broken: [] });
+    }
+  });
+});
+
+describe("docs/operating.md", () => {
+  const variables = rowsOf("docs/operating.md", /^`[A-Z_]+`$/).map(([name = "", preset = ""]) => ({
+    name: name.slice(1, -1),
+    preset,
+  }));
+
+  it("lists the variables that are read", () => {
+    const known = [...read("src/config.ts").matchAll(/^ {2}([A-Z][A-Z_]+):/gm)].map(([, name]) => name);
+    expect(known.length).toBeGreaterThan(20);
+    expect(variables.map(({ name }) => name).sort()).toEqual(known.sort());
+  });
+
+  it("gives their defaults", () => {
+    const unset = readConfig({ CARILLON_NODE_NAME: "x" });
+    for (const { name, preset } of variables) {
+      if (preset === "none" || name === "CARILLON_NODE_NAME") continue;
+      expect({ name, config: readConfig({ CARILLON_NODE_NAME: "x", [name]: preset }) }).toEqual({
+        name,
+        config: unset,
+      });
+    }
+  });
+});
+
+describe("the image", () => {
+  it("holds the page that carillon sql reads", () => {
+    expect(read("Dockerfile")).toMatch(/^COPY docs\/inspection\.md docs\/inspection\.md$/m);
+    expect(read("src/cli/sql.ts")).toContain('"../../docs/inspection.md"');
+  });
+});
+
+interface Example {
+  readonly type: string;
+  readonly timestamp: string;
+  readonly data: Record<string, unknown> & { readonly reminders?: readonly { id: string; user: string }[] };
+}
+
+describe("docs/channels.md", () => {
+  const [single = "", batch = "", reply = ""] = blocksOf("docs/channels.md", "json");
+  const [headers = ""] = blocksOf("docs/channels.md", "http");
+  const header = (name: string) => new RegExp(`^${name}: (.*)$`, "m").exec(headers)?.[1];
+  const secret = /whsec_[A-Za-z0-9+/]+=*/.exec(read("docs/channels.md"))?.[0] ?? "";
+  const one: Example = JSON.parse(single);
+
+  function momentOf({ data }: Example): Moment {
+    return {
+      topic: String(data.topic),
+      scheduleId: String(data.schedule),
+      occurrence: String(data.occurrence),
+      dueAt: String(data.dueAt),
+      expiresAt: String(data.expiresAt),
+      bucketId: String(data.bucket),
+      groupNumber: Number(data.group),
+      node: header("carillon-node") ?? "",
+      message: { title: String(data.title), body: String(data.body), data: data.data },
+    };
+  }
+
+  const deliveryOf = (id: unknown, address: unknown): Delivery => ({
+    deliveryId: String(id),
+    attempt: 0,
+    address: String(address),
+    destinationId: 1,
+    zone: null,
+    locale: null,
+  });
+
+  it("shows the bodies as they are sent", () => {
+    const body = momentBodies(momentOf(one)).single(deliveryOf(one.data.id, one.data.user));
+    expect(body.toString()).toBe(JSON.stringify(one));
+    const many: Example = JSON.parse(batch);
+    const members = (many.data.reminders ?? []).map(({ id, user }) => deliveryOf(id, user));
+    expect(members).toHaveLength(2);
+    expect(momentBodies(momentOf(many)).batch(members, 0).toString()).toBe(JSON.stringify(many));
+  });
+
+  it("shows headers that belong to that body", () => {
+    const id = deliveryId(String(one.data.schedule), String(one.data.occurrence), "42", 1);
+    expect(one.data.id).toBe(id);
+    expect(header("webhook-id")).toBe(webhookId(id));
+    const timestamp = header("webhook-timestamp") ?? "";
+    expect(Number(timestamp)).toBe(Date.parse(one.timestamp) / 1000);
+    const signature = signer([secret])(webhookId(id), timestamp, Buffer.from(JSON.stringify(one)));
+    expect(header("webhook-signature")).toBe(signature);
+  });
+
+  it("shows a reply to a batch that is understood", () => {
+    const ids: string[] = JSON.parse(reply).results.map(({ id }: { id: string }) => id);
+    const answered = { status: 200, retryAfter: undefined, date: undefined, whole: true, cutShort: "" };
+    const outcomes = batchOutcomes(
+      { kind: "answered", reply: { ...answered, body: Buffer.from(reply) } },
+      [...ids, "unnamed"],
+      0,
+    );
+    expect(outcomes).toEqual([
+      { kind: "rejected", reason: "no such user", status: 200 },
+      { kind: "retry", reason: "named retry", status: 200, retryAfterMs: 5000 },
+      { kind: "accepted" },
+    ]);
+  });
+
+  it("shows a receiver that takes what is signed, tells repeats, and refuses the rest", async () => {
+    const [program = ""] = blocksOf("docs/channels.md", "js");
+    const receiver = spawn(process.execPath, ["--input-type=module", "--eval", program], {
+      cwd: root,
+      env: { PATH: process.env.PATH, PORT: "0", WEBHOOK_SECRET: secret },
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    const exited = once(receiver, "exit");
+    const lines: string[] = [];
+    const said = createInterface(receiver.stdout).on("line", (line) => lines.push(line));
+    const channel = createWebhookChannel({ policy: { allowLoopback: true }, connectionsPerHost: 1 });
+    try {
+      const [listening] = await once(said, "line");
+      const url = `http://127.0.0.1:${/\d+$/.exec(String(listening))?.[0]}/`;
+      const destination = { destinationId: 1, name: "docs", url, secrets: [secret], batchSize: 1 };
+      const kindsOf = async (to: typeof destination, ...users: string[]) =>
+        (await sendAll(channel, to, deliveriesTo(...users))).outcomes.map((outcome) => outcome?.kind);
+      expect(await kindsOf(destination, "alice")).toEqual(["accepted"]);
+      // the ids are those of their positions: alice's comes again
+      const batches = { ...destination, destinationId: 2, batchSize: 10 };
+      expect(await kindsOf(batches, "alice", "bob")).toEqual(["accepted", "accepted"]);
+      const forger = { ...destination, destinationId: 3, secrets: [`whsec_${Buffer.alloc(32).toString("base64")}`] };
+      expect(await kindsOf(forger, "mallory")).toEqual(["auth"]);
+    } finally {
+      await channel.close();
+      receiver.kill("SIGTERM");
+      await exited;
+    }
+    const { title } = someMoment.message;
+    expect(lines.slice(1)).toEqual([`alice: ${title}`, `bob: ${title}`]);
+  });
+});
+
+describe("docs/time.md", () => {
+  const nights = rowsOf("docs/time.md", /^[A-Z][a-z]+\/[A-Za-z_]+$/);
+
+  it("says of nights when clocks change what happens then", () => {
+    expect(nights.length).toBeGreaterThanOrEqual(8);
+    for (const [zone = "", date = "", time = "", said = "", fires = ""] of nights) {
+      const [year = 0, month = 0, day = 0] = date.split("-").map(Number);
+      const [hour = 0, minute = 0] = time.split(":").map(Number);
+      const policy = said.slice(1, -1);
+      const gap: GapPolicy = policy === "skip" ? "skip" : "shift";
+      const overlap: OverlapPolicy = policy === "last" || policy === "both" ? policy : "first";
+      const instants = resolveWallTime({ year, month, day, hour, minute, second: 0 }, zone, { gap, overlap });
+      const at = instants.map(({ instantMs }) => new Date(instantMs).toISOString().slice(11, 16));
+      const before = instants.some(({ instantMs }) => formatDate(localDate(instantMs, "UTC")) < date);
+      const [outside = ""] = fires.split(" (");
+      expect({ zone, date, policy, fires: outside }).toEqual({
+        zone,
+        date,
+        policy,
+        fires: at.length === 0 ? "not" : `${at.join(", ")}${before ? " the day before" : ""}`,
+      });
+      const shown = /(\d\d:\d\d)\)$/.exec(fires)?.[1];
+      if (shown === undefined) continue;
+      const clock = new Intl.DateTimeFormat("en-GB", { timeZone: zone, timeStyle: "short" });
+      expect(clock.format(instants[0]?.instantMs)).toBe(shown);
+    }
+  });
+});
