@@ -35,7 +35,11 @@ interface Report {
   readonly testResults: readonly {
     readonly name: string;
     readonly message: string;
-    readonly assertionResults: readonly { readonly status: string; readonly fullName: string }[];
+    readonly assertionResults: readonly {
+      readonly status: string;
+      readonly fullName: string;
+      readonly failureMessages: readonly string[] | null;
+    }[];
   }[];
 }
 
@@ -147,7 +151,11 @@ async function runTests(
   const failed = report.testResults.flatMap(({ assertionResults }) =>
     assertionResults.filter(({ status }) => status === "failed"),
   );
-  if (failed[0] !== undefined) return { kind: "killed", by: failed[0].fullName };
+  // a test that was cut short because another one failed says nothing
+  const first = failed.find(({ failureMessages }) => (failureMessages ?? []).length > 0) ?? failed[0];
+  if (first !== undefined) {
+    return { kind: "killed", by: `${first.fullName} | ${first.failureMessages?.[0]?.split("\n")[0] ?? ""}` };
+  }
   if (report.success && report.numTotalTests > 0) return { kind: "survived" };
   const why = report.testResults.find(({ message }) => message !== "")?.message ?? said;
   return { kind: "broken", why: why.slice(0, 500) };
