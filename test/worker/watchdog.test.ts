@@ -55,7 +55,8 @@ describe("startWatchdog", () => {
 
   it("leaves a process alone that was stopped as a whole and goes on", async () => {
     await using process = await watched(400);
-    await process.said("tick");
+    // long enough for the thread that watches to be at work
+    for (let ticks = 0; ticks < 40; ticks += 1) await process.said("tick", ticks);
     process.child.kill("SIGSTOP");
     // what is measured is a time: it was stopped for longer than its loop may stand
     await sleep(1200);
