@@ -13,6 +13,7 @@ import { readConfig } from "../../src/config.ts";
 import { deliveryId, webhookId } from "../../src/reminder/delivery-id.ts";
 import type { GapPolicy, OverlapPolicy } from "../../src/reminder/rule.ts";
 import { formatDate, localDate, resolveWallTime } from "../../src/timetable/civil-time.ts";
+import { highLatitudeRules, madhabs, parsePrayerTimetable, prayerMethods } from "../../src/timetable/prayer.ts";
 import { deliveriesTo, sendAll, someMoment } from "../channels/conformance.ts";
 
 const root = new URL("../../", import.meta.url);
@@ -203,6 +204,27 @@ describe("docs/channels.md", () => {
 });
 
 describe("docs/time.md", () => {
+  it("lists the parameters of prayer times, with their defaults", () => {
+    const parameters = rowsOf("docs/time.md", /^`(method|madhab|highLatitudeRule|adjustments)`$/);
+    const wordsOf = (text = "") => [...text.matchAll(/`(\w+)`/g)].map(([, word]) => word);
+    const said = new Map(
+      parameters.map(([name = "", preset = "", values]) => [name.slice(1, -1), { preset, words: wordsOf(values) }]),
+    );
+    const defaults: Record<string, unknown> = { ...parsePrayerTimetable({}) };
+    const { kind: _, ...withoutKind } = defaults;
+    expect([...said.keys()]).toEqual(Object.keys(withoutKind));
+    for (const [name, { preset }] of said) {
+      const value = defaults[name];
+      expect({ name, preset }).toEqual({
+        name,
+        preset: value === null ? "null" : `\`${typeof value === "string" ? value : JSON.stringify(value)}\``,
+      });
+    }
+    expect([defaults.method, ...(said.get("method")?.words ?? [])]).toEqual(prayerMethods);
+    expect([defaults.madhab, ...(said.get("madhab")?.words ?? [])]).toEqual(madhabs);
+    expect(said.get("highLatitudeRule")?.words).toEqual(highLatitudeRules);
+  });
+
   const nights = rowsOf("docs/time.md", /^[A-Z][a-z]+\/[A-Za-z_]+$/);
 
   it("says of nights when clocks change what happens then", () => {
