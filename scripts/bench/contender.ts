@@ -14,6 +14,8 @@ export interface ContenderConfig {
   readonly window: number;
   /** graphile-worker: jobs at once; the cron loop: connections */
   readonly concurrency: number;
+  /** graphile-worker: its task logs its user in a table; else the completion of its job is all the record there is */
+  readonly logsUsers: boolean;
 }
 
 /** What is due. The users are those of user number 1 to `users`: subscribed to the schedule, with one endpoint each. */

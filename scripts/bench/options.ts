@@ -20,7 +20,7 @@ export interface BenchOptions {
 
 export const usage = `npm run bench -- [--users N] [--rounds R] [--json] [--only NAME]... [--window W] [--profile DIR]
 
-  --users N      users due at one instant (200000)
+  --users N      users due at one instant (50000)
   --rounds R     rounds; each contender runs once in each (3)
   --json         one JSON object on stdout instead of the table
   --only NAME    this contender alone: ${contenderNames.join(", ")} (may be given again)
@@ -39,7 +39,7 @@ export function readOptions(args: readonly string[]): BenchOptions {
     throw mistaken(`--only must be one of ${contenderNames.join(", ")}, not "${name}".`);
   });
   return {
-    users: whole("--users", values.users, 200_000, 500, 10_000_000),
+    users: whole("--users", values.users, 50_000, 500, 10_000_000),
     rounds: whole("--rounds", values.rounds, 3, 1, 100),
     json: values.json ?? false,
     only: only.length === 0 ? contenderNames : only,

@@ -5,6 +5,7 @@ import type { Entry, Run } from "./run.ts";
 export interface Row {
   readonly contender: string;
   readonly concurrency: number;
+  readonly logsUsers: boolean;
   readonly rounds: number;
   /** from due to the last durable record */
   readonly remindersPerS: number;
@@ -36,6 +37,7 @@ export function rowOf(entry: Entry, runs: readonly Run[], users: number): Row {
   return {
     contender: entry.label,
     concurrency: entry.concurrency,
+    logsUsers: entry.logsUsers,
     rounds: runs.length,
     remindersPerS: of((run) => (users / run.runMs) * 1000),
     remindersPerSWithEnqueue: of((run) => (users / (run.runMs + run.enqueueMs)) * 1000),
@@ -56,18 +58,32 @@ export function bestOf(rows: readonly Row[]): Row | undefined {
 }
 
 export interface Ratios {
+  /** to a task that does nothing: the completed job's deletion is the record */
   readonly toGraphileWorker: number | null;
   readonly toGraphileWorkerWithEnqueue: number | null;
+  /** to a task that logs its user in a table */
+  readonly toGraphileLogging: number | null;
+  readonly toGraphileLoggingWithEnqueue: number | null;
   readonly toCronLoop: number | null;
 }
 
+/** Those that are compared, each in its best setting. */
+export interface Compared {
+  readonly carillon: Row | undefined;
+  readonly graphile: Row | undefined;
+  readonly graphileLogging: Row | undefined;
+  readonly cron: Row | undefined;
+}
+
 /** How many times as many reminders a second Carillon makes; null where one of the two did not run. */
-export function ratiosOf(carillon: Row | undefined, graphile: Row | undefined, cron: Row | undefined): Ratios {
+export function ratiosOf({ carillon, graphile, graphileLogging, cron }: Compared): Ratios {
   const ratio = (other: Row | undefined, measure: (row: Row) => number) =>
     carillon === undefined || other === undefined ? null : measure(carillon) / measure(other);
   return {
     toGraphileWorker: ratio(graphile, (row) => row.remindersPerS),
     toGraphileWorkerWithEnqueue: ratio(graphile, (row) => row.remindersPerSWithEnqueue),
+    toGraphileLogging: ratio(graphileLogging, (row) => row.remindersPerS),
+    toGraphileLoggingWithEnqueue: ratio(graphileLogging, (row) => row.remindersPerSWithEnqueue),
     toCronLoop: ratio(cron, (row) => row.remindersPerS),
   };
 }
@@ -75,7 +91,10 @@ export function ratiosOf(carillon: Row | undefined, graphile: Row | undefined, c
 export const leastRatioToGraphileWorker = 8;
 export const mostWalBytesPerReminder = 30;
 
-/** What must hold; a target whose contenders did not run is left out. */
+/**
+ * What must hold; a target whose contenders did not run is left out. The ratio is held against the faster graphile-worker,
+ * the one that keeps no row per user.
+ */
 export function targetsOf(carillon: Row | undefined, ratios: Ratios): Target[] {
   const targets: Target[] = [];
   if (ratios.toGraphileWorker !== null) {

@@ -5,7 +5,7 @@ import { readOptions } from "../../scripts/bench/options.ts";
 describe("the bench's arguments", () => {
   it("have defaults", () => {
     expect(readOptions([])).toMatchObject({
-      users: 200_000,
+      users: 50_000,
       rounds: 3,
       json: false,
       window: 4000,
