@@ -65,7 +65,6 @@ function versionOne(deps: ApiDeps): RequestHandler {
   return router;
 }
 
-/** `/livez`: the process answers. `/readyz`: it can do its work. Both without a key. */
 /** A caller's own id is taken over, so that one request can be followed through several logs. */
 function withRequestId(): RequestHandler {
   return (request, response, next) => {

@@ -10,7 +10,7 @@ export interface HealthDeps {
   readonly stopping?: AbortSignal | undefined;
 }
 
-/** `/livez`: the process answers. `/readyz`: it can do its work. */
+/** `/livez`: the process answers. `/readyz`: it can do its work. Both without a key. */
 export function health({ ready, stopping }: HealthDeps): RequestHandler {
   const router = express.Router({ caseSensitive: true, strict: true });
   router.get("/livez", (_request, response) => {

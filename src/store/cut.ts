@@ -36,14 +36,18 @@ export async function cutBuckets(
     });
     // whether they are paused is read here, in a snapshot taken under the buckets' locks: a pause that came in between
     // has waited for nobody, and one that comes later waits for us and finds the groups
-    await client.query(
-      `insert into carillon.groups (bucket_id, group_number, first_slot, last_slot, mark_slot, not_before, halted_at)
-       select g.bucket_id, g.group_number, g.first_slot, g.last_slot, g.first_slot, clock_timestamp(),
-         case when s.paused_at is not null or t.paused_at is not null then clock_timestamp() end
-       from unnest($1::bigint[], $2::int[], $3::int[], $4::int[]) as g (bucket_id, group_number, first_slot, last_slot)
-       join carillon.time_buckets b on b.bucket_id = g.bucket_id
-       join carillon.schedules s on s.schedule_id = b.schedule_id
-       join carillon.topics t on t.topic_id = b.topic_id`,
+    const { rows: halted } = await client.query<{ bucket_id: string }>(
+      `with cut as (
+         insert into carillon.groups (bucket_id, group_number, first_slot, last_slot, mark_slot, not_before, halted_at)
+         select g.bucket_id, g.group_number, g.first_slot, g.last_slot, g.first_slot, clock_timestamp(),
+           case when s.paused_at is not null or t.paused_at is not null then clock_timestamp() end
+         from unnest($1::bigint[], $2::int[], $3::int[], $4::int[]) as g (bucket_id, group_number, first_slot, last_slot)
+         join carillon.time_buckets b on b.bucket_id = g.bucket_id
+         join carillon.schedules s on s.schedule_id = b.schedule_id
+         join carillon.topics t on t.topic_id = b.topic_id
+         returning bucket_id, halted_at
+       )
+       select distinct bucket_id from cut where halted_at is not null`,
       [
         groups.map((group) => group.bucket.bucketId),
         groups.map((group) => group.groupNumber),
@@ -57,7 +61,9 @@ export async function cutBuckets(
        where b.bucket_id = c.bucket_id`,
       [buckets.map((bucket) => bucket.bucketId), buckets.map((bucket) => bucket.population)],
     );
-    await addGroupJobs(client, jobsOf(groups, liveNodes));
+    const paused = new Set(halted.map((bucket) => bucket.bucket_id));
+    const jobs = jobsOf(groups, liveNodes).filter((job) => !paused.has(job.bucketId));
+    await addGroupJobs(client, jobs);
     return { buckets: buckets.length, groups: groups.length };
   });
 }
@@ -66,7 +72,6 @@ interface BucketToCut {
   readonly bucketId: string;
   readonly dueAtMs: number;
   readonly presetCount: number | null;
-  readonly halted: boolean;
   readonly population: number;
 }
 
@@ -79,14 +84,11 @@ async function takeBuckets(client: pg.PoolClient, untilMs: number, batch: number
     bucket_id: string;
     due_at_ms: number;
     group_count: number | null;
-    halted: boolean;
     population: number;
   }>(
     `with taken as materialized (
-       select b.bucket_id, b.schedule_id, b.due_at, t.group_count,
-         s.paused_at is not null or t.paused_at is not null as halted
+       select b.bucket_id, b.schedule_id, b.due_at, t.group_count
        from carillon.time_buckets b
-       join carillon.schedules s on s.schedule_id = b.schedule_id
        join carillon.topics t on t.topic_id = b.topic_id
        where b.closed_at is null and b.cut_at is null and b.cancelled_at is null
          and b.due_at < to_timestamp($1::bigint / 1000.0)
@@ -101,7 +103,7 @@ async function takeBuckets(client: pg.PoolClient, untilMs: number, batch: number
            limit ${countUpTo}) few) as few
        from taken k
      )
-     select c.bucket_id, (extract(epoch from c.due_at) * 1000)::float8 as due_at_ms, c.group_count, c.halted,
+     select c.bucket_id, (extract(epoch from c.due_at) * 1000)::float8 as due_at_ms, c.group_count,
        (case when c.few < ${countUpTo} then c.few else greatest(c.few, (
          select count(*) * (65536 / ${sampledSlots}) from carillon.subscriptions s
          where s.schedule_id = c.schedule_id and s.hash_slot < ${sampledSlots} and s.ended_at is null)) end)::int
@@ -114,7 +116,6 @@ async function takeBuckets(client: pg.PoolClient, untilMs: number, batch: number
     bucketId: row.bucket_id,
     dueAtMs: row.due_at_ms,
     presetCount: row.group_count,
-    halted: row.halted,
     population: row.population,
   }));
 }
@@ -139,12 +140,10 @@ function jobsOf(
     const second = Math.floor(bucket.dueAtMs / 1000);
     perSecond.set(second, (perSecond.get(second) ?? 0) + 1);
   }
-  return groups
-    .filter(({ bucket }) => !bucket.halted)
-    .map(({ bucket, groupNumber }) => ({
-      bucketId: bucket.bucketId,
-      groupNumber,
-      dueAtMs: bucket.dueAtMs,
-      share: Math.ceil((perSecond.get(Math.floor(bucket.dueAtMs / 1000)) ?? 1) / liveNodes),
-    }));
+  return groups.map(({ bucket, groupNumber }) => ({
+    bucketId: bucket.bucketId,
+    groupNumber,
+    dueAtMs: bucket.dueAtMs,
+    share: Math.ceil((perSecond.get(Math.floor(bucket.dueAtMs / 1000)) ?? 1) / liveNodes),
+  }));
 }

@@ -2,16 +2,10 @@ import type { Moment } from "../channels/channel.ts";
 import { monotonicMs, sleep } from "../clock.ts";
 import { unreachable } from "../errors.ts";
 import { outcomeCodes } from "../reminder/outcome-code.ts";
-import {
-  type Chunk,
-  findIntent,
-  type IntentRequest,
-  intend,
-  intendDeferred,
-  type Refusal,
-  whyRefused,
-} from "../store/intent.ts";
+import { endpointsPerUser } from "../store/endpoints.ts";
+import { type Chunk, findIntent, type IntentRequest, intend, intendDeferred } from "../store/intent.ts";
 import { releaseGroup } from "../store/lease.ts";
+import { type Refusal, whyRefused } from "../store/refusal.ts";
 import { closeBucket, settleGroup } from "../store/settle.ts";
 import type { WorkerContext } from "./context.ts";
 import { type HeldGroup, LostGroup } from "./held-group.ts";
@@ -166,7 +160,7 @@ class GroupDelivery {
 
   /** One chunk: room in the window, the intent, and off it goes. Its outcomes come in while the next one is read. */
   async #nextMembers(verb: typeof intend): Promise<Chunk> {
-    const room = this.#recordAs === null ? await this.#window.take(this.#worker.chunk, this.#signal) : 0;
+    const room = this.#recordAs === null ? await this.#takeRoom() : 0;
     let spare = room;
     try {
       const chunk = await this.#intendSurely(verb, room);
@@ -183,6 +177,11 @@ class GroupDelivery {
     } finally {
       this.#window.give(spare);
     }
+  }
+
+  /** An intent takes a user with all endpoints or not at all, so it needs room for as many as one user may have. */
+  #takeRoom(): Promise<number> {
+    return this.#window.take(this.#worker.chunk, this.#signal, endpointsPerUser);
   }
 
   #send(chunk: Chunk): void {

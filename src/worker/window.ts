@@ -30,11 +30,12 @@ export class Window {
   /**
    * Waits for room, first come first served. A quarter of the window is waited for (or `want`, if that is less), so that
    * chunks do not crumble; of what is free then, up to `want` is given.
+   * @param whole what can't be divided needs at least so much room; a window that is smaller is given as a whole
    * @returns the room given, at least 1
    */
-  take(want: number, signal: AbortSignal): Promise<number> {
+  take(want: number, signal: AbortSignal, whole = 1): Promise<number> {
     signal.throwIfAborted();
-    const least = Math.max(1, Math.min(want, Math.ceil(this.size / 4)));
+    const least = Math.min(this.size, Math.max(whole, Math.min(want, Math.ceil(this.size / 4))));
     return new Promise((resolve, reject) => {
       const stop = () => {
         this.#waiting.splice(this.#waiting.indexOf(waiting), 1);
@@ -42,7 +43,7 @@ export class Window {
         // who came next may want less
         this.#serve();
       };
-      const waiting: Waiting = { want, least, resolve, signal, stop };
+      const waiting: Waiting = { want: Math.max(want, least), least, resolve, signal, stop };
       signal.addEventListener("abort", stop, { once: true });
       this.#waiting.push(waiting);
       this.#serve();
@@ -56,7 +57,7 @@ export class Window {
     this.#serve();
   }
 
-  /** One user with more endpoints than there was room for: the intent stands, so the window is overdrawn until then. */
+  /** One user with more endpoints than the whole window: the intent stands, so the window is overdrawn until then. */
   overdraw(room: number): void {
     this.#free -= room;
   }

@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { cutBuckets } from "../../src/store/cut.ts";
 import { cancelBucket, pauseSchedule, pauseTopic, resumeSchedule, resumeTopic } from "../../src/store/halt.ts";
-import { intend, whyRefused } from "../../src/store/intent.ts";
+import { intend } from "../../src/store/intent.ts";
 import { releaseGroup } from "../../src/store/lease.ts";
 import { recordOutcomes } from "../../src/store/outcome.ts";
+import { whyRefused } from "../../src/store/refusal.ts";
 import { closeBucket, settleGroup } from "../../src/store/settle.ts";
 import {
   createEngine,

@@ -122,6 +122,27 @@ describe("deliverGroup", () => {
     },
   );
 
+  it("keeps to its window though every user has as many endpoints as one may have", async () => {
+    const moment = await engine.moment({ users: 16, groups: 4, endpoints: 20, mode: "at_most_once" });
+    const windows = { at_least_once: new Window(50), at_most_once: new Window(50) };
+    let most = 0;
+    const { sent, worker } = await receiving(
+      async () => {
+        most = Math.max(most, windows.at_most_once.taken);
+        // answers come one after another, so that room comes back in pieces
+        await engine.rows("select 1");
+        return { kind: "accepted" };
+      },
+      { windows, chunk: 50 },
+    );
+    const groups = await Promise.all([0, 1, 2, 3].map((number) => engine.claim(moment, number)));
+    await Promise.all(groups.map((group) => deliverGroup(worker, heldGroup(group))));
+    expect(sent).toHaveLength(320);
+    expect(most).toBeLessThanOrEqual(50);
+    expect(windows.at_most_once.taken).toBe(0);
+    await check(moment, { window: 50, once: true });
+  });
+
   it("overdraws the window for one user with more endpoints than that, and gives all of it back", async () => {
     const moment = await engine.moment({ users: 3, endpoints: 6 });
     const { sent, worker } = await receiving(undefined, {
