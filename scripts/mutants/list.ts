@@ -339,8 +339,15 @@ export const mutants: readonly Mutant[] = [
   mutant(
     "no window W: room is not waited for",
     deliver,
-    "await this.#window.take(this.#worker.chunk, this.#signal)",
+    "await this.#takeRoom()",
     "(this.#window.overdraw(this.#worker.chunk), this.#worker.chunk)",
+    deliverTest,
+  ),
+  mutant(
+    "room for less than a whole user",
+    deliver,
+    "this.#window.take(this.#worker.chunk, this.#signal, endpointsPerUser)",
+    "this.#window.take(this.#worker.chunk, this.#signal, Math.min(1, endpointsPerUser))",
     deliverTest,
   ),
   mutant(

@@ -13,7 +13,8 @@ import { Window } from "../../src/worker/window.ts";
 import { createEngine, type Engine, intendSurely, type SeededMoment } from "../support/engine.ts";
 import { checkInvariants } from "../support/invariants.ts";
 import { createGate } from "../support/stories.ts";
-import { heldGroup, losingReplies, workerContext } from "./worker-context.ts";
+import { until } from "../support/world.ts";
+import { announcing, heldGroup, losingReplies, workerContext } from "./worker-context.ts";
 
 let engine: Engine;
 beforeAll(async () => {
@@ -125,22 +126,51 @@ describe("deliverGroup", () => {
   it("keeps to its window though every user has as many endpoints as one may have", async () => {
     const moment = await engine.moment({ users: 16, groups: 4, endpoints: 20, mode: "at_most_once" });
     const windows = { at_least_once: new Window(50), at_most_once: new Window(50) };
+    const unanswered: (() => void)[] = [];
     let most = 0;
     const { sent, worker } = await receiving(
-      async () => {
+      () => {
         most = Math.max(most, windows.at_most_once.taken);
-        // answers come one after another, so that room comes back in pieces
-        await engine.rows("select 1");
-        return { kind: "accepted" };
+        return new Promise((resolve) => unanswered.push(() => resolve({ kind: "accepted" })));
       },
       { windows, chunk: 50 },
     );
     const groups = await Promise.all([0, 1, 2, 3].map((number) => engine.claim(moment, number)));
-    await Promise.all(groups.map((group) => deliverGroup(worker, heldGroup(group))));
+    const delivering = Promise.all(groups.map((group) => deliverGroup(worker, heldGroup(group))));
+    // answers come five at a time, so that there is less room than a user needs, but a quarter of the window
+    for (let answered = 0; answered < 320; answered += 5) {
+      // room is accounted for by what was sent: no intent is on its way
+      await until(() => windows.at_most_once.taken === sent.length - answered && unanswered.length >= 5, "sends");
+      for (const answer of unanswered.splice(0, 5)) answer();
+      await until(() => windows.at_most_once.taken !== sent.length - answered, "the record of five answers");
+    }
+    await delivering;
     expect(sent).toHaveLength(320);
     expect(most).toBeLessThanOrEqual(50);
     expect(windows.at_most_once.taken).toBe(0);
     await check(moment, { window: 50, once: true });
+  });
+
+  it("gives no room back before the outcomes that free it are recorded", async () => {
+    const moment = await engine.moment({ users: 40, groups: 2 });
+    const statements: string[] = [];
+    let atFirstRecord: readonly string[] | undefined;
+    const db = announcing(engine.db, async (statement) => {
+      statements.push(statement);
+      if (statement !== "record_outcomes" || atFirstRecord !== undefined) return;
+      // whoever got room by now has had every chance to ask for an intent
+      for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+      atFirstRecord = [...statements];
+    });
+    const { sent, worker } = await receiving(undefined, {
+      db,
+      chunk: 10,
+      windows: { at_least_once: new Window(10), at_most_once: new Window(10) },
+    });
+    const groups = await Promise.all([0, 1].map((number) => engine.claim(moment, number)));
+    await Promise.all(groups.map((group) => deliverGroup(worker, heldGroup(group))));
+    expect(atFirstRecord?.filter((statement) => statement === "intend")).toHaveLength(1);
+    expect(sent).toHaveLength(40);
   });
 
   it("overdraws the window for one user with more endpoints than that, and gives all of it back", async () => {

@@ -57,18 +57,35 @@ export function heldGroup(group: ClaimedGroup): HeldGroup {
  */
 export function losingReplies(db: Database, statement: string, times: number): { db: Database; lost(): number } {
   let lost = 0;
+  const losing = aroundStatements(db, async (name, run) => {
+    const reply = await run();
+    if (name !== statement || lost >= times) return reply;
+    lost += 1;
+    throw Object.assign(new Error("the connection was lost"), { code: "08006" });
+  });
+  return { db: losing, lost: () => lost };
+}
+
+/** The same database, telling of each named statement before it is run, and waiting for what that returns. */
+export function announcing(db: Database, before: (statement: string) => Promise<void>): Database {
+  return aroundStatements(db, async (name, run) => {
+    await before(name);
+    return run();
+  });
+}
+
+function aroundStatements(
+  db: Database,
+  around: (statement: string, run: () => Promise<unknown>) => Promise<unknown>,
+): Database {
   const pool = new Proxy(db.pool, {
     get(target, name) {
       const value: unknown = Reflect.get(target, name, target);
       if (typeof value !== "function") return value;
       if (name !== "query") return value.bind(target);
-      return async (asked: { name?: string }, ...rest: unknown[]) => {
-        const reply: unknown = await value.call(target, asked, ...rest);
-        if (asked.name !== statement || lost >= times) return reply;
-        lost += 1;
-        throw Object.assign(new Error("the connection was lost"), { code: "08006" });
-      };
+      return (asked: { name?: string }, ...rest: unknown[]) =>
+        around(asked.name ?? "", () => value.call(target, asked, ...rest));
     },
   });
-  return { db: { ...db, pool }, lost: () => lost };
+  return { ...db, pool };
 }
