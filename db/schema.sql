@@ -722,7 +722,7 @@ comment on column carillon.chunk_members.chunk_number is 'which chunk of the gro
 comment on column carillon.chunk_members.epoch is 'of the owner that wrote the intent';
 comment on column carillon.chunk_members.node_id is 'the node that wrote the intent';
 comment on column carillon.chunk_members.attempt is '0: the first try';
-comment on column carillon.chunk_members.intent_at is 'when the intent was written';
+comment on column carillon.chunk_members.intent_at is 'the time at which the intent found that it may be sent, by carillon.clock()';
 comment on column carillon.chunk_members.first_slot is 'the chunk''s first position: hash slot';
 comment on column carillon.chunk_members.first_user is 'the chunk''s first position: user number';
 comment on column carillon.chunk_members.last_slot is 'the chunk''s last position: hash slot';

@@ -63,16 +63,18 @@ export interface IntentRequest {
  */
 const mayBeSent = `
   g.halted_at is null and b.cancelled_at is null and s.paused_at is null and t.paused_at is null
-  and b.due_at <= carillon.clock() and b.expires_at > carillon.clock()`;
+  and b.due_at <= now.at and b.expires_at > now.at`;
 
 const held = `
   held as materialized (
     select g.bucket_id, g.group_number, g.mark_slot, g.mark_user, g.last_slot,
-      b.schedule_id, b.topic_id, b.due_at, b.due_day
+      b.schedule_id, b.topic_id, b.due_at, b.due_day, now.at as asked_at
     from carillon.groups g
     join carillon.time_buckets b on b.bucket_id = g.bucket_id
     join carillon.schedules s on s.schedule_id = b.schedule_id
     join carillon.topics t on t.topic_id = b.topic_id
+    -- read once: the time that was judged is the time that is recorded
+    cross join (select carillon.clock() as at offset 0) as now
     where g.bucket_id = $1 and g.group_number = $2 and g.epoch = $3 and g.claim_token = $4 and g.next_chunk = $5
       and ($8::int is not null or (${mayBeSent}))
   )`;
@@ -151,7 +153,7 @@ const insertChunk = `
   chunk as (
     insert into carillon.chunks (due_day, bucket_id, group_number, chunk_number, epoch, node_id, attempt, intent_at,
       first_slot, first_user, last_slot, last_user, user_numbers, ordinals, refused)
-    select f.due_day, f.bucket_id, f.group_number, $5, $3, f.node_id, r.attempt, clock_timestamp(),
+    select f.due_day, f.bucket_id, f.group_number, $5, $3, f.node_id, r.attempt, f.asked_at,
       r.hash_slots[1], r.user_numbers[1], r.hash_slots[r.members], r.user_numbers[r.members], r.user_numbers, r.ordinals, r.refused
     from fence f, roll r
     where r.members > 0
@@ -172,7 +174,7 @@ const writeFence = (moved: string) => `
     where g.bucket_id = h.bucket_id and g.group_number = h.group_number
       and g.epoch = $3 and g.claim_token = $4 and g.next_chunk = $5
       and ($8::int is not null or g.halted_at is null)
-    returning h.due_day, g.bucket_id, g.group_number, g.node_id, g.paged_at is not null as paged_through
+    returning h.due_day, h.asked_at, g.bucket_id, g.group_number, g.node_id, g.paged_at is not null as paged_through
   )`;
 
 const rollColumns = `

@@ -247,7 +247,7 @@ export interface ChunkMembers {
    */
   http_status: number | null;
   /**
-   * when the intent was written
+   * the time at which the intent found that it may be sent, by carillon.clock()
    */
   intent_at: Timestamp | null;
   /**

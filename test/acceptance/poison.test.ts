@@ -15,8 +15,9 @@ describe("a chunk that kills whoever sends it", storyLimit, () => {
     await story.topic("live", { groupCount: 2 });
     const at = await story.instantIn(1500);
     const [saved] = await story.subscribe("live", at, [...others, ...poison]);
-    // a send outlasts the story's patience, so that it is the loss of the owner that ends it
-    for (const name of ["one", "two"]) await story.startNode({ receiver, name, pace: { sendTimeoutMs: 1500 } });
+    // a send lasts as long as the story, so that it is the loss of the owner that ends it
+    const pace = { leaseMs: 90_000, sendTimeoutMs: 60_000 };
+    for (const name of ["one", "two"]) await story.startNode({ receiver, name, pace });
     const bucketId = await story.bucketOf(saved?.scheduleId ?? "");
 
     let kills = 0;
