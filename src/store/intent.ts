@@ -1,5 +1,6 @@
 import type { Fence } from "./claim.ts";
 import type { Executor, Statement } from "./executor.ts";
+import { gate, mutedIn } from "./gate.ts";
 
 /** A member that is to be sent to under an intent that stands. */
 export interface Member {
@@ -87,27 +88,6 @@ const endpointsOf = (position: string) => `
     order by e.ordinal
     limit 20
   ) e on true`;
-
-const mutedIn = (page: string) => `
-  muted as materialized (
-    select m.user_number
-    from carillon.mutes m
-    where m.hash_slot between (select min(hash_slot) from ${page}) and (select max(hash_slot) from ${page})
-      and m.topic_id in (0, (select topic_id from held))
-      and m.muted_until > carillon.clock()
-  ), disabled as materialized (
-    select destination_id from carillon.destinations where disabled_at is not null
-  )`;
-
-/** Who is not to be sent to, and why; the first reason that holds is the one recorded. */
-const gate = (member: string) => `
-  case
-    when ${member}.has_left then 30
-    when ${member}.user_number in (select user_number from muted) then 32
-    when ${member}.ordinal is null then 33
-    when ${member}.destination_id in (select destination_id from disabled) then 34
-    else 0
-  end`;
 
 /**
  * All members of a chunk in one row: their arrays for the ledger, what sending needs of them, and how many are refused.

@@ -1,0 +1,32 @@
+/*
+ * The gate: who is not to be sent to, though a moment of theirs has come. Asked of each chunk inside the statement of its
+ * intent, and by `explain` ahead of the moment: one definition for both.
+ */
+
+/**
+ * What the gate asks of many members at once: CTEs `muted` (the users of `page` that are muted now, for the topic of the
+ * CTE `held` or for all) and `disabled` (destinations that are switched off).
+ */
+export const mutedIn = (page: string) => `
+  muted as materialized (
+    select m.user_number
+    from carillon.mutes m
+    where m.hash_slot between (select min(hash_slot) from ${page}) and (select max(hash_slot) from ${page})
+      and m.topic_id in (0, (select topic_id from held))
+      and m.muted_until > carillon.clock()
+  ), disabled as materialized (
+    select destination_id from carillon.destinations where disabled_at is not null
+  )`;
+
+/**
+ * Who is not to be sent to, and why: an outcome code (src/reminder/outcome-code.ts), 0 for none. The first reason that
+ * holds is the one recorded. Needs the CTEs of `mutedIn`, and of `member` has_left, user_number, ordinal, destination_id.
+ */
+export const gate = (member: string) => `
+  case
+    when ${member}.has_left then 30
+    when ${member}.user_number in (select user_number from muted) then 32
+    when ${member}.ordinal is null then 33
+    when ${member}.destination_id in (select destination_id from disabled) then 34
+    else 0
+  end`;
