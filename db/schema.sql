@@ -164,7 +164,8 @@ begin
         select from pg_catalog.pg_class c
         where c.relnamespace = 'carillon'::regnamespace and c.relname = partition
       ) then
-        execute format('create table carillon.%I (like carillon.%I including all)', partition, part);
+        execute format('create table carillon.%I (like carillon.%I including all) with (toast_tuple_target = 8160)',
+          partition, part);
         execute format('alter table carillon.%I attach partition carillon.%I for values from (%L) to (%L)',
           part, partition, day, day + 1);
       end if;
@@ -227,16 +228,15 @@ create table carillon.chunks (
   first_user bigint not null,
   last_slot integer not null,
   last_user bigint not null,
-  user_numbers bigint[] not null,
-  ordinals smallint[] not null,
+  user_numbers integer[] not null,
+  ordinals smallint[],
   refused bytea,
   constraint chunks_pkey PRIMARY KEY (bucket_id, group_number, chunk_number, due_day),
   constraint chunks_check CHECK ((cardinality(user_numbers) = cardinality(ordinals))),
   constraint chunks_check1 CHECK ((length(refused) = cardinality(user_numbers)))
 ) partition by RANGE (due_day);
-alter table carillon.chunks alter column user_numbers set storage main;
-alter table carillon.chunks alter column ordinals set storage main;
-alter table carillon.chunks alter column refused set storage main;
+alter table carillon.chunks alter column user_numbers set storage external;
+alter table carillon.chunks alter column ordinals set storage external;
 
 create table carillon.deferred (
   bucket_id bigint not null,
@@ -704,8 +704,8 @@ create view carillon.chunk_members as
                     WHEN failure.by_member IS NOT NULL AND outcome.code <> 1 THEN failure.by_member -> ((((m.user_number || '/'::text) || m.ordinal) || '/'::text) || outcome.code)
                     ELSE NULL::jsonb
                 END AS failure
-           FROM ( SELECT m_1.user_number,
-                    m_1.ordinal,
+           FROM ( SELECT m_1.user_number::bigint AS user_number,
+                    COALESCE(m_1.ordinal, 1::smallint) AS ordinal,
                     m_1.place::integer - 1 AS index,
                         CASE
                             WHEN c.refused IS NULL THEN 0

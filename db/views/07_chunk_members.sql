@@ -79,8 +79,8 @@ cross join lateral (
     end as failure
   from (
     select
-      user_number,
-      ordinal,
+      user_number::bigint as user_number,
+      coalesce(ordinal, 1::smallint) as ordinal,
       place::integer - 1 as index,
       case when c.refused is null then 0 else get_byte(c.refused, place::integer - 1) end::smallint as refused
     from unnest(c.user_numbers, c.ordinals) with ordinality as m (user_number, ordinal, place)

@@ -6,7 +6,8 @@ import { gate, mutedIn } from "./gate.ts";
 export interface Member {
   /** from 0, in the chunk's own order */
   readonly index: number;
-  readonly hashSlot: number;
+  /** of a delivery that is tried again, where it stands in `deferred`; null: to be asked of the user where it matters */
+  readonly hashSlot: number | null;
   readonly userNumber: string;
   readonly ordinal: number;
   readonly channel: string;
@@ -90,27 +91,29 @@ const endpointsOf = (position: string) => `
   ) e on true`;
 
 /**
- * All members of a chunk in one row: their arrays for the ledger, what sending needs of them, and how many are refused.
- * One row for a whole chunk, and a column at a time, since Postgres and the driver would spend most of their time on rows.
+ * All members of a chunk in one row: their arrays for the ledger, and what sending needs of them, a line each. One row for
+ * a whole chunk, and a column at a time, since Postgres and the driver would spend most of their time on rows; and what
+ * all or nearly all chunks would say alike (each member's first endpoint, nobody refused) is not said at all.
  * (Endpoints hold no control characters: a constraint.)
+ *
+ * @param members in the order that the chunk is to have; not ordered again here
+ * @param hashSlots whose they are, where that is needed
  */
-const roll = (attempt: string, order = firingOrder) => `
+const roll = (members: string, attempt: string, hashSlots = "null::integer[]") => `
   select count(*)::int as members, ${attempt} as attempt,
-    array_agg(m.user_number ${order}) as user_numbers,
-    array_agg(coalesce(m.ordinal, 0::smallint) ${order}) as ordinals,
-    array_agg(m.hash_slot ${order}) as hash_slots,
-    case when max(m.code) > 0 then string_agg(set_byte('\\x00', 0, m.code), '' ${order}) end as refused,
-    ${column("m.address", order)} as addresses,
-    ${column("m.channel", order)} as channels,
-    ${column("m.destination_id::text", order)} as destination_ids,
-    ${column("m.zone", order)} as zones,
-    ${column("m.locale", order)} as locales`;
+    min(m.hash_slot) as first_slot, max(m.hash_slot) as last_slot, ${hashSlots} as hash_slots,
+    array_agg(m.user_number::integer) as user_numbers,
+    case when max(m.ordinal) > 1 or count(m.ordinal) < count(*) then array_agg(coalesce(m.ordinal, 0::smallint)) end as ordinals,
+    case when max(m.code) > 0 then string_agg(set_byte('\\x00', 0, m.code), '') end as refused,
+    ${column("m.address")} as addresses,
+    ${column("m.channel")} as channels,
+    ${column("m.destination_id::text")} as destination_ids,
+    ${column("m.zone")} as zones,
+    ${column("m.locale")} as locales
+  from ${members} m`;
 
-const firingOrder = "order by m.hash_slot, m.user_number, m.ordinal";
-
-/** A column of those that are to be sent to, a line each. */
-const column = (name: string, order: string) =>
-  `string_agg(coalesce(${name}, ''), E'\\n' ${order}) filter (where m.code = 0)`;
+const allSlots = "array_agg(m.hash_slot)";
+const column = (name: string) => `string_agg(coalesce(${name}, ''), E'\\n')`;
 
 /** How many of a roll the gate refused, by final state; nothing to count where it let all pass. */
 const tally = `
@@ -125,16 +128,21 @@ const tally = `
     cross join lateral (select get_byte(r.refused, place) as code) c
   )`;
 
-/** The roll of members that are asked at the gate now; its code is worked out once a member (OFFSET 0), not at each use. */
-const rollOf = (members: string, attempt: string) => `${roll(attempt)}
-  from (select n.*, coalesce($8::int, ${gate("n")}) as code from ${members} n offset 0) m`;
+/**
+ * In firing order and with each one's code, worked out once a member (OFFSET 0) and not at each use. The aggregates of a
+ * roll take their input as it comes from here: sorted once, not once each (before Postgres 16).
+ */
+const judged = (members: string) => `(
+    select n.*, coalesce($8::int, ${gate("n")}) as code
+    from (select * from ${members} order by hash_slot, user_number, ordinal offset 0) n
+    offset 0)`;
 
 const insertChunk = `
   chunk as (
     insert into carillon.chunks (due_day, bucket_id, group_number, chunk_number, epoch, node_id, attempt, intent_at,
       first_slot, first_user, last_slot, last_user, user_numbers, ordinals, refused)
     select f.due_day, f.bucket_id, f.group_number, $5, $3, f.node_id, r.attempt, f.asked_at,
-      r.hash_slots[1], r.user_numbers[1], r.hash_slots[r.members], r.user_numbers[r.members], r.user_numbers, r.ordinals, r.refused
+      r.first_slot, r.user_numbers[1], r.last_slot, r.user_numbers[r.members], r.user_numbers, r.ordinals, r.refused
     from fence f, roll r
     where r.members > 0
   )`;
@@ -198,7 +206,7 @@ const intendStatement: Statement = {
       from page p ${endpointsOf("p")}
       where not $9::boolean
     ), everybody as materialized (
-      ${rollOf("reached", "0")}
+      ${roll(judged("reached"), "0")}
     ), numbered as (
       select r.*,
         row_number() over firing_order as position,
@@ -217,9 +225,9 @@ const intendStatement: Statement = {
       -- more endpoints than room: as many users as fit with all of theirs, or one
       select * from everybody where members <= $6
       union all
-      select * from (${rollOf("fitting", "0")}) f where (select members from everybody) > $6
+      select * from (${roll(judged("fitting"), "0")}) f where (select members from everybody) > $6
     ), ${tally}, ${writeFence(`
-        mark_slot = coalesce(r.hash_slots[r.members], g.mark_slot),
+        mark_slot = coalesce(r.last_slot, g.mark_slot),
         mark_user = coalesce(r.user_numbers[r.members], g.mark_user),
         intended = g.intended + r.members,
         in_doubts = g.in_doubts + y.in_doubts,
@@ -266,7 +274,7 @@ const intendDeferredStatement: Statement = {
       cross join lateral (select ${gate("asked")} as code) c
       where d.attempt = (select min(attempt) from due)
     ), roll as materialized (
-      ${roll("min(m.attempt)")} from taken m
+      ${roll("(select * from taken order by hash_slot, user_number, ordinal offset 0)", "min(m.attempt)", allSlots)}
     ), ${tally}, ${writeFence("intended = g.intended")}, ${insertChunk}, refused as (
       delete from carillon.deferred d
       using fence f, taken m
@@ -282,23 +290,26 @@ const intendDeferredStatement: Statement = {
     ${answer}`,
 };
 
-/** Members of a chunk that stands, as the intent returned them: in the chunk's own order, which outcomes refer to. */
+/** Its members in the chunk's own order, which outcomes refer to; one that was erased since has no address to send to. */
+const membersOfChunk = `(
+    select coalesce(u.hash_slot, 0) as hash_slot, n.user_number, coalesce(n.ordinal, 1::smallint) as ordinal,
+      coalesce(get_byte(c.refused, n.position::int - 1), 0) as code,
+      coalesce(e.channel, 'erased') as channel, e.destination_id, e.address, e.zone, e.locale
+    from unnest(c.user_numbers, c.ordinals) with ordinality as n (user_number, ordinal, position)
+    left join carillon.users u on u.user_number = n.user_number
+    left join carillon.endpoints e
+      on e.hash_slot = u.hash_slot and e.user_number = n.user_number and e.ordinal = coalesce(n.ordinal, 1)
+    order by n.position
+    offset 0)`;
+
+/** A chunk that stands, as its intent returned it. */
 const findIntentStatement: Statement = {
   name: "find_intent",
   text: `
     select ${rollColumns}, g.paged_at is not null as paged_through, r.attempt
     from carillon.chunks c
     join carillon.groups g on g.bucket_id = c.bucket_id and g.group_number = c.group_number
-    cross join lateral (${roll("c.attempt", "order by m.position")}
-      from (
-        select n.position, coalesce(u.hash_slot, 0) as hash_slot, n.user_number, n.ordinal, coalesce(get_byte(c.refused, n.position::int - 1), 0) as code,
-          -- one that was erased since has no address to send to
-          coalesce(e.channel, 'erased') as channel, e.destination_id, coalesce(e.address, '') as address, e.zone, e.locale
-        from unnest(c.user_numbers, c.ordinals) with ordinality as n (user_number, ordinal, position)
-        left join carillon.users u on u.user_number = n.user_number
-        left join carillon.endpoints e
-          on e.hash_slot = u.hash_slot and e.user_number = n.user_number and e.ordinal = n.ordinal
-      ) m
+    cross join lateral (${roll(membersOfChunk, "c.attempt", `case when c.attempt > 0 then ${allSlots} end`)}
     ) r
     where c.bucket_id = $1 and c.group_number = $2 and c.chunk_number = $3 and c.due_day = $5 and c.epoch = $4`,
 };
@@ -334,9 +345,10 @@ interface ChunkRow {
   refused: Buffer | null;
   /** arrays as Postgres writes them: the driver's own reading of arrays is slow */
   user_numbers: string | null;
+  /** null: the first endpoint of each */
   ordinals: string | null;
   hash_slots: string | null;
-  /** of those that are to be sent to, a line each */
+  /** a line for each member */
   addresses: string | null;
   channels: string | null;
   destination_ids: string | null;
@@ -367,27 +379,27 @@ function chunkOf(row: ChunkRow | undefined, chunkNumber: number): Chunk | null {
   if (row === undefined) return null;
   const { members: size, attempt, refused } = row;
   const userNumbers = elementsOf(row.user_numbers);
-  const ordinals = elementsOf(row.ordinals);
-  const hashSlots = elementsOf(row.hash_slots);
-  const addresses = linesOf(row.addresses);
-  const channels = linesOf(row.channels);
-  const destinationIds = linesOf(row.destination_ids);
-  const zones = linesOf(row.zones);
-  const locales = linesOf(row.locales);
+  const ordinals = row.ordinals === null ? null : elementsOf(row.ordinals);
+  const hashSlots = row.hash_slots === null ? null : elementsOf(row.hash_slots);
+  const addresses = linesOf(row.addresses, size);
+  const channels = linesOf(row.channels, size);
+  const destinationIds = linesOf(row.destination_ids, size);
+  const zones = linesOf(row.zones, size);
+  const locales = linesOf(row.locales, size);
   const members: Member[] = [];
   for (let index = 0; index < size; index += 1) {
     if (refused !== null && refused[index] !== 0) continue;
-    const place = members.length;
+    const destinationId = destinationIds(index);
     members.push({
       index,
-      hashSlot: Number(hashSlots[index]),
+      hashSlot: hashSlots === null ? null : Number(hashSlots[index]),
       userNumber: userNumbers[index] ?? "",
-      ordinal: Number(ordinals[index]),
-      channel: channels[place] ?? "",
-      destinationId: destinationIds[place] ? Number(destinationIds[place]) : null,
-      address: addresses[place] ?? "",
-      zone: zones[place] || null,
-      locale: locales[place] || null,
+      ordinal: ordinals === null ? 1 : Number(ordinals[index]),
+      channel: channels(index),
+      destinationId: destinationId === "" ? null : Number(destinationId),
+      address: addresses(index),
+      zone: zones(index) || null,
+      locale: locales(index) || null,
     });
   }
   return { chunkNumber, attempt, size, members, pagedThrough: row.paged_through };
@@ -398,6 +410,14 @@ function elementsOf(array: string | null): readonly string[] {
   return array === null ? [] : array.slice(1, -1).split(",");
 }
 
-function linesOf(column: string | null): readonly string[] {
-  return column === null ? [] : column.split("\n");
+/** The lines of a column by their index. Most columns say the same in each line, and are then not taken apart. */
+function linesOf(column: string | null, size: number): (index: number) => string {
+  if (column === null) return () => "";
+  const end = column.indexOf("\n");
+  const first = end === -1 ? column : column.slice(0, end);
+  if (column.length === (first.length + 1) * size - 1 && column === `${`${first}\n`.repeat(size - 1)}${first}`) {
+    return () => first;
+  }
+  const lines = column.split("\n");
+  return (index) => lines[index] ?? "";
 }

@@ -35,7 +35,8 @@ export interface OutcomeExceptions {
   }[];
   /** to be tried again */
   readonly deferred: readonly {
-    readonly hashSlot: number;
+    /** null: the user's own */
+    readonly hashSlot: number | null;
     readonly userNumber: string;
     readonly ordinal: number;
     readonly attempt: number;
@@ -46,10 +47,13 @@ export interface OutcomeExceptions {
     readonly reason: string;
   }[];
   /** final now, so no longer deferred */
-  readonly finished: readonly { readonly hashSlot: number; readonly userNumber: string; readonly ordinal: number }[];
+  readonly finished: readonly {
+    readonly hashSlot: number | null;
+    readonly userNumber: string;
+    readonly ordinal: number;
+  }[];
   /** endpoints that are no more */
   readonly gone: readonly {
-    readonly hashSlot: number;
     readonly userNumber: string;
     readonly ordinal: number;
     readonly reason: string;
@@ -103,11 +107,12 @@ const recordExceptionsStatement: Statement = {
     ), deferred as (
       insert into carillon.deferred as d (bucket_id, group_number, hash_slot, user_number, ordinal, attempt, next_try_at,
         in_doubt, takeovers, reason)
-      select $1, $2, n.hash_slot, n.user_number, n.ordinal, n.attempt,
+      select $1, $2, coalesce(n.hash_slot, u.hash_slot, 0), n.user_number, n.ordinal, n.attempt,
         clock_timestamp() + n.wait_ms * interval '1 millisecond', n.in_doubt, n.taken_over::int, n.reason
       from recorded r, unnest($22::int[], $23::bigint[], $24::smallint[], $25::smallint[], $26::int[], $27::boolean[],
         $28::boolean[], $29::text[])
         as n (hash_slot, user_number, ordinal, attempt, wait_ms, in_doubt, taken_over, reason)
+      left join carillon.users u on u.user_number = n.user_number
       on conflict (bucket_id, group_number, hash_slot, user_number, ordinal) do update
       set attempt = excluded.attempt,
           next_try_at = excluded.next_try_at,
@@ -119,14 +124,16 @@ const recordExceptionsStatement: Statement = {
     ), finished as (
       delete from carillon.deferred d
       using recorded r, unnest($30::int[], $31::bigint[], $32::smallint[]) as x (hash_slot, user_number, ordinal)
+      left join carillon.users u on u.user_number = x.user_number
       where d.bucket_id = $1 and d.group_number = $2
-        and d.hash_slot = x.hash_slot and d.user_number = x.user_number and d.ordinal = x.ordinal
+        and d.hash_slot = coalesce(x.hash_slot, u.hash_slot, 0) and d.user_number = x.user_number and d.ordinal = x.ordinal
     ), gone as (
       update carillon.endpoints e
       set gone_at = clock_timestamp(), gone_reason = x.reason
-      from recorded r, unnest($33::int[], $34::bigint[], $35::smallint[], $36::text[])
-        as x (hash_slot, user_number, ordinal, reason)
-      where e.hash_slot = x.hash_slot and e.user_number = x.user_number and e.ordinal = x.ordinal and e.gone_at is null
+      from recorded r, unnest($33::bigint[], $34::smallint[], $35::text[])
+        as x (user_number, ordinal, reason)
+      join carillon.users u on u.user_number = x.user_number
+      where e.hash_slot = u.hash_slot and e.user_number = x.user_number and e.ordinal = x.ordinal and e.gone_at is null
     )
     select (select count(*) from fence)::int as held from (select count(*) from recorded) r`,
 };
@@ -171,7 +178,6 @@ export async function recordOutcomes(executor: Executor, record: OutcomeRecord):
       finished.map((row) => row.hashSlot),
       finished.map((row) => row.userNumber),
       finished.map((row) => row.ordinal),
-      gone.map((row) => row.hashSlot),
       gone.map((row) => row.userNumber),
       gone.map((row) => row.ordinal),
       gone.map((row) => row.reason),
@@ -239,7 +245,7 @@ export async function unresolvedMembers(
         where o.bucket_id = $1 and o.group_number = $2 and o.due_day = $3
         group by o.chunk_number
       )
-      select c.chunk_number, c.attempt, (m.position - 1)::int as index, u.hash_slot, m.user_number, m.ordinal
+      select c.chunk_number, c.attempt, (m.position - 1)::int as index, u.hash_slot, m.user_number::bigint, coalesce(m.ordinal, 1::smallint) as ordinal
       from carillon.chunks c
       left join settled s on s.chunk_number = c.chunk_number
       cross join lateral unnest(c.user_numbers, c.ordinals) with ordinality as m (user_number, ordinal, position)

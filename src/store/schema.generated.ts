@@ -301,9 +301,9 @@ export interface Chunks {
   last_slot: number;
   last_user: Int8;
   node_id: number;
-  ordinals: number[];
+  ordinals: number[] | null;
   refused: Buffer | null;
-  user_numbers: ArrayType<Int8>;
+  user_numbers: number[];
 }
 
 export interface Deferred {

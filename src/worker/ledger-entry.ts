@@ -5,7 +5,7 @@ import type { Verdict } from "./verdict.ts";
 /** Whom a verdict is about. */
 export interface Judged {
   readonly index: number;
-  readonly hashSlot: number;
+  readonly hashSlot: number | null;
   readonly userNumber: string;
   readonly ordinal: number;
   readonly verdict: Verdict;
@@ -60,7 +60,7 @@ function exceptionsOf(judged: readonly Judged[], repeated: boolean): OutcomeExce
     } else if (repeated) {
       finished.push({ hashSlot, userNumber, ordinal });
     }
-    if (verdict.gone) gone.push({ hashSlot, userNumber, ordinal, reason: reason ?? "gone" });
+    if (verdict.gone) gone.push({ userNumber, ordinal, reason: reason ?? "gone" });
   }
   return { failures, deferred, finished, gone };
 }

@@ -308,7 +308,8 @@ describe("unresolvedMembers", () => {
         { chunk: not, index: 1 },
       ].map(({ chunk, index }) => {
         const member = chunk.members.find((each) => each.index === index);
-        const { hashSlot, userNumber, ordinal } = member ?? { hashSlot: -1, userNumber: "", ordinal: 0 };
+        const { userNumber, ordinal } = member ?? { userNumber: "", ordinal: 0 };
+        const hashSlot = moment.users.find((user) => user.userNumber === userNumber)?.hashSlot;
         return { chunkNumber: chunk.chunkNumber, attempt: 0, index, hashSlot, userNumber, ordinal };
       }),
     );
@@ -339,7 +340,7 @@ describe("unresolvedMembers", () => {
     const owner = await engine.claim(moment);
     expect(await unresolvedMembers(engine.db.pool, owner, owner.dueDay)).toMatchObject([
       { chunkNumber: 1, attempt: 1, index: 0, hashSlot: null },
-      { chunkNumber: 1, attempt: 1, index: 1, hashSlot: chunk.members[1]?.hashSlot },
+      { chunkNumber: 1, attempt: 1, index: 1, hashSlot: moment.users[1]?.hashSlot },
     ]);
   });
 });

@@ -75,7 +75,7 @@ describe("ledgerEntry", () => {
         { ...user(3), attempt: 2, waitMs: 900, inDoubt: false, takenOver: false, reason: "busy" },
       ],
       finished: [],
-      gone: [{ ...user(1), reason: "no more" }],
+      gone: [{ ...first, reason: "no more" }],
     });
   });
 
