@@ -24,7 +24,7 @@ export const usage = `npm run bench -- [--users N] [--rounds R] [--json] [--only
   --rounds R     rounds; each contender runs once in each (3)
   --json         one JSON object on stdout instead of the table
   --only NAME    this contender alone: ${contenderNames.join(", ")} (may be given again)
-  --window W     deliveries under way at most in Carillon's worker (4000)
+  --window W     deliveries under way at most in Carillon's worker (3840)
   --profile DIR  a CPU profile of each contender's process (makes it slower)
 `;
 
@@ -43,7 +43,7 @@ export function readOptions(args: readonly string[]): BenchOptions {
     rounds: whole("--rounds", values.rounds, 3, 1, 100),
     json: values.json ?? false,
     only: only.length === 0 ? contenderNames : only,
-    window: whole("--window", values.window, 4000, 1, 100_000),
+    window: whole("--window", values.window, 3840, 1, 100_000),
     profileDir: values.profile ?? null,
     help: values.help ?? false,
   };

@@ -1,5 +1,5 @@
 import type { Database } from "../store/database.ts";
-import { planBatch, type SchedulePlan, type ScheduleToPlan } from "../store/plan.ts";
+import { type PlannedBatch, planBatch, type SchedulePlan, type ScheduleToPlan } from "../store/plan.ts";
 import { catchUp, missedAt } from "../timetable/catch-up.ts";
 import { nextOccurrenceAfter, occurrencesBetween } from "../timetable/occurrences.ts";
 import { parsePrayerTimetable } from "../timetable/prayer.ts";
@@ -19,22 +19,20 @@ const moveSearchMs = 86_400_000;
 const batch = 500;
 
 /** Plans every schedule whose next moment is within the horizon. */
-export async function planDue(
-  db: Database,
-  options: PlannerOptions,
-  signal: AbortSignal,
-): Promise<{ schedules: number; buckets: number }> {
+export async function planDue(db: Database, options: PlannerOptions, signal: AbortSignal): Promise<PlannedBatch> {
   let schedules = 0;
   let buckets = 0;
+  let nowMs = 0;
   while (!signal.aborted) {
     const done = await planBatch(db, { ...options, batch }, (taken, nowMs) =>
       taken.map((schedule) => planSchedule(schedule, nowMs, options.horizonMs)),
     );
     schedules += done.schedules;
     buckets += done.buckets;
+    nowMs = Math.max(nowMs, done.nowMs);
     if (done.schedules < batch) break;
   }
-  return { schedules, buckets };
+  return { schedules, buckets, nowMs };
 }
 
 /**

@@ -26,12 +26,20 @@ export function runPlanner(deps: PlannerDeps, stopping: AbortSignal): Promise<vo
   const { db, logger, faults } = deps;
 
   async function plan(): Promise<void> {
-    const done = await planDue(db, deps.options, stopping);
+    const { nowMs, ...done } = await planDue(db, deps.options, stopping);
     if (done.schedules > 0) logger.info(done, "planned");
+    // what is due within the lead is cut here and now; its job would cost the moment some milliseconds
+    if (done.buckets > 0) await cutThrough(nowMs + deps.options.leadMs);
   }
 
   async function cut(payload: unknown): Promise<void> {
     const { second } = cutPayload.parse(payload);
+    await cutThrough(second * 1000);
+  }
+
+  /** All buckets that are due by the end of this second. */
+  async function cutThrough(dueAtMs: number): Promise<void> {
+    const second = Math.floor(dueAtMs / 1000);
     for (;;) {
       const done = await cutBuckets(db, (second + 1) * 1000, deps.cut);
       if (done.buckets > 0) logger.info({ second, ...done }, "cut into groups");

@@ -75,9 +75,10 @@ interface BucketToCut {
   readonly population: number;
 }
 
-/** Populations up to here are counted; larger ones are estimated from one in 64 hash slots, which costs as little. */
+/** Populations up to here are counted; those that are clearly larger are estimated from one in 64 hash slots. */
 const countUpTo = 20_000;
 const sampledSlots = 1024;
+const sampleOf = 65_536 / sampledSlots;
 
 async function takeBuckets(client: pg.PoolClient, untilMs: number, batch: number): Promise<BucketToCut[]> {
   const { rows } = await client.query<{
@@ -95,20 +96,25 @@ async function takeBuckets(client: pg.PoolClient, untilMs: number, batch: number
        order by b.due_at, b.bucket_id
        limit $2
        for no key update of b skip locked
-     ), counted as materialized (
+     ), sampled as materialized (
        select k.*, (
-         select count(*) from (
-           select from carillon.subscriptions s
-           where s.schedule_id = k.schedule_id and s.ended_at is null
-           limit ${countUpTo}) few) as few
+         select count(*) * ${sampleOf} from carillon.subscriptions s
+         where s.schedule_id = k.schedule_id and s.hash_slot < ${sampledSlots} and s.ended_at is null) as estimate
        from taken k
      )
      select c.bucket_id, (extract(epoch from c.due_at) * 1000)::float8 as due_at_ms, c.group_count,
-       (case when c.few < ${countUpTo} then c.few else greatest(c.few, (
-         select count(*) * (65536 / ${sampledSlots}) from carillon.subscriptions s
-         where s.schedule_id = c.schedule_id and s.hash_slot < ${sampledSlots} and s.ended_at is null)) end)::int
-         as population
-     from counted c
+       (case
+          when c.estimate >= 2 * ${countUpTo} then c.estimate
+          when n.few < ${countUpTo} then n.few
+          else greatest(n.few, c.estimate)
+        end)::int as population
+     from sampled c
+     left join lateral (
+       select count(*) as few from (
+         select from carillon.subscriptions s
+         where s.schedule_id = c.schedule_id and s.ended_at is null
+         limit ${countUpTo}) counted
+     ) n on c.estimate < 2 * ${countUpTo}
      order by c.due_at, c.bucket_id`,
     [untilMs, batch],
   );

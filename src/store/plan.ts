@@ -49,6 +49,14 @@ export interface PlanOptions {
   readonly batch: number;
 }
 
+export interface PlannedBatch {
+  readonly schedules: number;
+  /** new or moved, and to be cut */
+  readonly buckets: number;
+  /** carillon.clock() when it was planned, epoch milliseconds; 0 where there was nothing to plan */
+  readonly nowMs: number;
+}
+
 /**
  * Plans one batch of schedules in one short transaction and a constant number of statements: locks those whose next
  * moment is within the horizon, lets `plan` (pure) say their moments, makes the time buckets and advances the schedules.
@@ -67,15 +75,15 @@ export function planBatch(
   db: Database,
   options: PlanOptions,
   plan: (schedules: readonly ScheduleToPlan[], nowMs: number) => readonly SchedulePlan[],
-): Promise<{ schedules: number; buckets: number }> {
+): Promise<PlannedBatch> {
   return inTransaction(db, async (client) => {
     const { schedules, nowMs } = await takeSchedules(client, options);
-    if (schedules.length === 0) return { schedules: 0, buckets: 0 };
+    if (schedules.length === 0) return { schedules: 0, buckets: 0, nowMs };
     const plans = plan(schedules, nowMs);
     const dueAtMs = await makeBuckets(client, plans);
     await advance(client, plans);
     await addCutJobs(client, dueAtMs, options.leadMs);
-    return { schedules: schedules.length, buckets: dueAtMs.length };
+    return { schedules: schedules.length, buckets: dueAtMs.length, nowMs };
   });
 }
 

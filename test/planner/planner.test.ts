@@ -101,11 +101,11 @@ it("plans in turns until no schedule is left, and not when it is to stop", async
        carillon.clock()
      from topic, generate_series(60, 1259) i returning schedule_id`,
   );
-  expect(await planDue(engine.db, { horizonMs: hourMs, leadMs: 1000 }, AbortSignal.abort())).toEqual({
+  expect(await planDue(engine.db, { horizonMs: hourMs, leadMs: 1000 }, AbortSignal.abort())).toMatchObject({
     schedules: 0,
     buckets: 0,
   });
-  expect(await planDue(engine.db, { horizonMs: hourMs, leadMs: 1000 }, new AbortController().signal)).toEqual({
+  expect(await planDue(engine.db, { horizonMs: hourMs, leadMs: 1000 }, new AbortController().signal)).toMatchObject({
     schedules: made.length,
     buckets: made.length,
   });
