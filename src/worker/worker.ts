@@ -179,9 +179,10 @@ function groupTask(worker: WorkerContext, arms: Arms, pollMs: number): (payload:
     using hold = arms.take(payload.dueAtMs, payload.share);
     if (hold === null) {
       // somebody else's share: offered again while they can still arm it, and rarely enough for any number of groups;
-      // at the moment itself whoever has a slot takes it
+      // at the moment itself whoever has a slot takes it. Without the jitter the job would come due at this node's own
+      // next poll, time after time, and the others would never see it.
       const leftMs = payload.dueAtMs - worker.clock.nowMs();
-      const waitMs = Math.min(leftMs, Math.max(pollMs, leftMs / 3));
+      const waitMs = Math.min(leftMs, Math.max(pollMs, leftMs / 3) * (0.5 + worker.random()));
       await addGroupJobAt(worker.db.pool, payload, new Date(payload.dueAtMs - leftMs + waitMs));
       return;
     }
