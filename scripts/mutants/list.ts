@@ -441,8 +441,8 @@ export const mutants: readonly Mutant[] = [
   mutant(
     "an outcome whose reply was lost is not looked up",
     "src/worker/record-chunk.ts",
-    "(repeated && (await outcomeStands(db.pool, record))) || recordOutcomes",
-    "(repeated && (await outcomeStands(db.pool, record)) && this.#open < 0) || recordOutcomes",
+    "(repeated && (await outcomeStands(db.pool, record))) || statements.record",
+    "(repeated && (await outcomeStands(db.pool, record)) && this.#open < 0) || statements.record",
     deliverTest,
   ),
   mutant(

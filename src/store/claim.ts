@@ -1,4 +1,4 @@
-import type { Executor, Statement } from "./executor.ts";
+import { byKey, type Executor, type Statement } from "./executor.ts";
 
 /** Who may write about a group: rises with each claim, and a token that no other claim has. */
 export interface Fence {
@@ -21,6 +21,8 @@ export interface ClaimedGroup extends Fence {
   readonly paused: boolean;
   /** most users with an endpoint are members of the bucket */
   readonly dense: boolean;
+  /** how many members it is expected to have, where the bucket is small and this its only group; else null */
+  readonly smallPopulation: number | null;
   readonly topic: {
     readonly topicId: number;
     readonly name: string;
@@ -38,8 +40,15 @@ export interface Claimant {
   readonly leaseMs: number;
 }
 
+/** A bucket of so few is one group, and is claimed and delivered together with others of its kind ... */
+export const smallBucket = 500;
+/** ... so many groups at a time at most, and about so many members. */
+export const smallTogether = 64;
+export const membersTogether = 5000;
+
 /**
- * Claiming. Interleavings:
+ * Claiming: the group that is chosen first, and with the group of a small bucket others of its kind ("company"), since a
+ * round of statements each for thousands of small places would take longer than sending. Interleavings:
  * - two workers, one group: SKIP LOCKED gives it to one; the other, if it comes after the commit, finds a live lease.
  * - a worker that lost its lease and does not know: epoch and token have moved on, and every write of its is refused.
  * - its write of an outcome is under way just now: it holds the row's lock, so this claim passes the group over (the
@@ -48,23 +57,74 @@ export interface Claimant {
  *
  * NO KEY UPDATE, since the foreign keys of `deferred` share-lock the key.
  */
-const claimStatement = (name: string, chosen: string): Statement => ({
+const claimable = `
+          g.finished_at is null
+          and g.not_before <= clock_timestamp()
+          and (g.lease_until is null or g.lease_until < clock_timestamp())
+          and (g.halted_at is null or b.cancelled_at is not null or b.expires_at <= carillon.clock())`;
+
+/** The expected members of a bucket's only group; a bucket that is cut into several wants to be shared, not bundled. */
+const populationAlone = `
+      case when not exists (
+        select from carillon.groups o where o.bucket_id = g.bucket_id and o.group_number = (g.group_number = 0)::int
+      ) then b.population end`;
+
+/**
+ * In the order of the index, and so that no more is read and locked than is taken: who finds all others locked goes
+ * away, and nobody would take those.
+ */
+const dueGroups = (buckets: string, groups: string) => `
+      from (
+        select * from carillon.time_buckets b
+        where b.closed_at is null and b.due_at <= carillon.clock() and ${buckets}
+        order by b.due_at, b.bucket_id
+      ) b
+      cross join lateral (
+        select g.bucket_id, g.group_number, ${populationAlone} as population
+        from carillon.groups g
+        where g.bucket_id = b.bucket_id and ${claimable} and ${groups}
+        order by g.group_number
+        for no key update of g skip locked
+      ) g`;
+
+const chooseNextDue = `
+    first as materialized (
+      select g.bucket_id, g.group_number, b.due_at, coalesce(g.population, ${smallBucket} + 1) as population
+      ${dueGroups("true", "true")}
+      limit 1
+    ), company as materialized (
+      select g.bucket_id, g.group_number
+      ${dueGroups(
+        `(select population from first) <= ${smallBucket} and b.due_at >= (select due_at from first)
+          and b.bucket_id <> (select bucket_id from first) and b.population <= ${smallBucket}`,
+        `${populationAlone} is not null`,
+      )}
+      limit (select least($4::int, ${membersTogether} / greatest(population, 1)) - 1 from first)
+    ), chosen as materialized (
+      select bucket_id, group_number from first
+      union all
+      select bucket_id, group_number from company
+    )`;
+
+const chooseThese = `
+    chosen as materialized (
+      select g.bucket_id, g.group_number
+      from (
+        select * from unnest($4::bigint[], $5::int[]) as w (bucket_id, group_number) order by bucket_id, group_number
+      ) w
+      cross join lateral (
+        select g.bucket_id, g.group_number
+        from carillon.time_buckets b, carillon.groups g
+        where b.bucket_id = w.bucket_id and g.bucket_id = w.bucket_id and g.group_number = w.group_number
+          and b.closed_at is null and ${claimable}
+        for no key update of g skip locked
+      ) g
+    )`;
+
+const claimStatement = (name: string, choose: string): Statement => ({
   name,
   text: `
-    with chosen as materialized (
-      select g.bucket_id, g.group_number
-      from carillon.time_buckets b
-      join carillon.groups g on g.bucket_id = b.bucket_id
-      where b.closed_at is null
-        and g.finished_at is null
-        and g.not_before <= clock_timestamp()
-        and (g.lease_until is null or g.lease_until < clock_timestamp())
-        and (g.halted_at is null or b.cancelled_at is not null or b.expires_at <= carillon.clock())
-        and ${chosen}
-      order by b.due_at, g.bucket_id, g.group_number
-      limit 1
-      for no key update of g skip locked
-    ), claimed as (
+    with ${choose}, claimed as (
       update carillon.groups g
       set epoch = g.epoch + 1,
           claim_token = $2,
@@ -74,7 +134,7 @@ const claimStatement = (name: string, chosen: string): Statement => ({
           takeovers = g.takeovers + (g.lease_until is not null)::int,
           rescues = g.rescues + (g.lease_until is not null)::int
       from chosen c
-      where g.bucket_id = c.bucket_id and g.group_number = c.group_number
+      where ${byKey("g.bucket_id", "c.bucket_id")} and ${byKey("g.group_number", "c.group_number")}
       returning g.bucket_id, g.group_number, g.epoch, g.next_chunk, g.paged_at, g.takeovers
     )
     select c.bucket_id, c.group_number, c.epoch, c.next_chunk, c.paged_at is not null as paged_through, c.takeovers,
@@ -84,29 +144,59 @@ const claimStatement = (name: string, chosen: string): Statement => ({
       s.paused_at is not null or t.paused_at is not null as paused,
       coalesce(b.population, 0) * 4.0 >= (
         select greatest(c.reltuples, 0) from pg_class c where c.oid = 'carillon.endpoints'::regclass) as dense,
+      (select p.population from (select ${populationAlone.replaceAll("g.", "c.")} as population) p
+        where p.population <= ${smallBucket}) as small_population,
       t.topic_id, t.name, t.title, t.body, t.data, t.delivery_mode
     from claimed c
-    join carillon.time_buckets b on b.bucket_id = c.bucket_id
-    join carillon.schedules s on s.schedule_id = b.schedule_id
-    join carillon.topics t on t.topic_id = b.topic_id`,
+    join carillon.time_buckets b on ${byKey("b.bucket_id", "c.bucket_id")}
+    join carillon.schedules s on ${byKey("s.schedule_id", "b.schedule_id")}
+    join carillon.topics t on ${byKey("t.topic_id", "b.topic_id")}
+    order by b.due_at, c.bucket_id, c.group_number`,
 });
 
-const claimNextDueStatement = claimStatement("claim_next_due", "b.due_at <= carillon.clock()");
-const claimGroupStatement = claimStatement("claim_group", "g.bucket_id = $4 and g.group_number = $5");
+const claimNextDueStatement = claimStatement("claim_next_due", chooseNextDue);
+const claimTheseStatement = claimStatement("claim_these", chooseThese);
 
-/** Takes the group that has been due longest of those that nobody holds; null where there is none. */
-export function claimNextDue(executor: Executor, claimant: Claimant): Promise<ClaimedGroup | null> {
-  return claim(executor, claimNextDueStatement, claimant, []);
+/**
+ * Takes the group that has been due longest of those that nobody holds, and with the group of a small bucket others of
+ * its kind; none where nothing is due.
+ *
+ * @param limit groups at most
+ */
+export function claimNextDue(
+  executor: Executor,
+  claimant: Claimant,
+  limit = smallTogether,
+): Promise<readonly ClaimedGroup[]> {
+  return claim(executor, claimNextDueStatement, claimant, [limit]);
 }
 
-/** Takes this very group, even ahead of its moment; null where somebody holds it or nothing is to be done yet. */
-export function claimGroup(
+export interface GroupRef {
+  readonly bucketId: string;
+  readonly groupNumber: number;
+}
+
+/** Takes these very groups, even ahead of their moment; not those that somebody holds or that have nothing to do yet. */
+export function claimGroups(
+  executor: Executor,
+  claimant: Claimant,
+  groups: readonly GroupRef[],
+): Promise<readonly ClaimedGroup[]> {
+  return claim(executor, claimTheseStatement, claimant, [
+    groups.map(({ bucketId }) => bucketId),
+    groups.map(({ groupNumber }) => groupNumber),
+  ]);
+}
+
+/** As `claimGroups`, one. */
+export async function claimGroup(
   executor: Executor,
   claimant: Claimant,
   bucketId: string,
   groupNumber: number,
 ): Promise<ClaimedGroup | null> {
-  return claim(executor, claimGroupStatement, claimant, [bucketId, groupNumber]);
+  const [group] = await claimGroups(executor, claimant, [{ bucketId, groupNumber }]);
+  return group ?? null;
 }
 
 interface ClaimRow {
@@ -122,6 +212,7 @@ interface ClaimRow {
   cancelled: boolean;
   paused: boolean;
   dense: boolean;
+  small_population: number | null;
   due_at_ms: number;
   expires_at_ms: number;
   topic_id: number;
@@ -137,14 +228,12 @@ async function claim(
   statement: Statement,
   claimant: Claimant,
   which: readonly unknown[],
-): Promise<ClaimedGroup | null> {
+): Promise<readonly ClaimedGroup[]> {
   const { rows } = await executor.query<ClaimRow>({
     ...statement,
     values: [claimant.nodeId, claimant.claimToken, claimant.leaseMs, ...which],
   });
-  const [row] = rows;
-  if (row === undefined) return null;
-  return {
+  return rows.map((row) => ({
     bucketId: row.bucket_id,
     groupNumber: row.group_number,
     epoch: row.epoch,
@@ -160,6 +249,7 @@ async function claim(
     cancelled: row.cancelled,
     paused: row.paused,
     dense: row.dense,
+    smallPopulation: row.small_population,
     topic: {
       topicId: row.topic_id,
       name: row.name,
@@ -168,5 +258,5 @@ async function claim(
       data: row.data,
       deliveryMode: row.delivery_mode,
     },
-  };
+  }));
 }

@@ -1,5 +1,6 @@
 import type pg from "pg";
 import { type CutPolicy, groupCount, groupRanges } from "../reminder/group.ts";
+import { membersTogether, smallBucket, smallTogether } from "./claim.ts";
 import type { Database } from "./database.ts";
 import { inTransaction } from "./executor.ts";
 import { addGroupJobs, type GroupJobPayload } from "./jobs.ts";
@@ -32,7 +33,7 @@ export async function cutBuckets(
     if (buckets.length === 0) return { buckets: 0, groups: 0 };
     const groups = buckets.flatMap((bucket) => {
       const count = groupCount(bucket.population, bucket.presetCount, { ...options, liveNodes });
-      return groupRanges(count).map((range, groupNumber) => ({ ...range, groupNumber, bucket }));
+      return groupRanges(count).map((range, groupNumber) => ({ ...range, groupNumber, bucket, alone: count === 1 }));
     });
     // whether they are paused is read here, in a snapshot taken under the buckets' locks: a pause that came in between
     // has waited for nobody, and one that comes later waits for us and finds the groups
@@ -136,20 +137,47 @@ async function countLiveWorkers(client: pg.PoolClient, aliveMs: number): Promise
   return Math.max(1, rows[0]?.live ?? 1);
 }
 
-/** Each node may hold its share of a second's groups ahead of the moment. */
-function jobsOf(
-  groups: readonly { readonly bucket: BucketToCut; readonly groupNumber: number }[],
-  liveNodes: number,
-): GroupJobPayload[] {
+interface CutGroup {
+  readonly bucket: BucketToCut;
+  readonly groupNumber: number;
+  /** the bucket's only group */
+  readonly alone: boolean;
+}
+
+/** One job for each group, but for small ones one for many; each node may hold its share of a second's jobs ahead of it. */
+function jobsOf(groups: readonly CutGroup[], liveNodes: number): GroupJobPayload[] {
+  const bundles = bundlesOf(groups);
+  const secondOf = ({ bucket }: CutGroup) => Math.floor(bucket.dueAtMs / 1000);
   const perSecond = new Map<number, number>();
-  for (const { bucket } of groups) {
-    const second = Math.floor(bucket.dueAtMs / 1000);
-    perSecond.set(second, (perSecond.get(second) ?? 0) + 1);
-  }
-  return groups.map(({ bucket, groupNumber }) => ({
-    bucketId: bucket.bucketId,
-    groupNumber,
-    dueAtMs: bucket.dueAtMs,
-    share: Math.ceil((perSecond.get(Math.floor(bucket.dueAtMs / 1000)) ?? 1) / liveNodes),
+  for (const [first] of bundles) perSecond.set(secondOf(first), (perSecond.get(secondOf(first)) ?? 0) + 1);
+  return bundles.map(([first, ...more]) => ({
+    bucketId: first.bucket.bucketId,
+    groupNumber: first.groupNumber,
+    dueAtMs: first.bucket.dueAtMs,
+    share: Math.ceil((perSecond.get(secondOf(first)) ?? 1) / liveNodes),
+    more: more.map(({ bucket, groupNumber }) => ({ bucketId: bucket.bucketId, groupNumber })),
   }));
+}
+
+/** The only groups of small buckets that are due at the same instant, as many as are taken in one go; others alone. */
+function bundlesOf(groups: readonly CutGroup[]): (readonly [CutGroup, ...CutGroup[]])[] {
+  const bundles: [CutGroup, ...CutGroup[]][] = [];
+  let open: [CutGroup, ...CutGroup[]] | null = null;
+  let members = 0;
+  for (const group of groups) {
+    const { population, dueAtMs } = group.bucket;
+    const small = group.alone && population <= smallBucket;
+    const fits = members + population <= membersTogether && (open?.length ?? 0) < smallTogether;
+    if (open !== null && small && fits && open[0].bucket.dueAtMs === dueAtMs) {
+      open.push(group);
+      members += population;
+      continue;
+    }
+    const bundle: [CutGroup, ...CutGroup[]] = [group];
+    bundles.push(bundle);
+    if (!small) continue;
+    open = bundle;
+    members = population;
+  }
+  return bundles;
 }

@@ -165,7 +165,8 @@ function settingsOf(options: DatabaseOptions): Record<string, string | number> {
   return {
     statement_timeout: options.statementTimeoutMs ?? 5000,
     lock_timeout: options.lockTimeoutMs ?? 3000,
-    ...(options.genericPlans === true ? { plan_cache_mode: "force_generic_plan" } : {}),
+    // and what is planned for good while a table is empty must not read it whole later
+    ...(options.genericPlans === true ? { plan_cache_mode: "force_generic_plan", enable_seqscan: "off" } : {}),
     // statements here are short: compiling one would take longer than running it
     jit: "off",
     idle_in_transaction_session_timeout: options.idleInTransactionTimeoutMs ?? 10_000,

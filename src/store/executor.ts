@@ -11,6 +11,15 @@ export interface Statement {
 }
 
 /**
+ * A join condition that only a look-up by key can serve. The fire loop's statements keep one plan for all moments, and
+ * one that was made while the tables were small, or empty, would hash them whole: with `=` Postgres is free to, with
+ * `= any` of one element it is not.
+ */
+export function byKey(column: string, value: string): string {
+  return `${column} = any (array[${value}])`;
+}
+
+/**
  * Runs `run` in one transaction on one connection, for work that is written as verbatim SQL. It is rolled back when
  * `run` throws; a connection that could not even be rolled back is thrown away.
  */

@@ -22,11 +22,27 @@ export const mutedIn = (page: string) => `
  * Who is not to be sent to, and why: an outcome code (src/reminder/outcome-code.ts), 0 for none. The first reason that
  * holds is the one recorded. Needs the CTEs of `mutedIn`, and of `member` has_left, user_number, ordinal, destination_id.
  */
-export const gate = (member: string) => `
+export const gate = (member: string, muted = `${member}.user_number in (select user_number from muted)`) => `
   case
     when ${member}.has_left then 30
-    when ${member}.user_number in (select user_number from muted) then 32
+    when ${muted} then 32
     when ${member}.ordinal is null then 33
     when ${member}.destination_id in (select destination_id from disabled) then 34
     else 0
   end`;
+
+/** As `mutedIn`, for a `page` of several groups, each row with its own topic_id: `muted` has the pairs that are muted. */
+export const mutedOfMany = (page: string) => `
+  muted as materialized (
+    select p.nth, p.user_number
+    from ${page} p
+    join carillon.mutes m
+      on m.hash_slot = p.hash_slot and m.user_number = p.user_number and m.topic_id in (0, p.topic_id)
+      and m.muted_until > carillon.clock()
+  ), disabled as materialized (
+    select destination_id from carillon.destinations where disabled_at is not null
+  )`;
+
+/** As `gate`, with `mutedOfMany`. */
+export const gateOfMany = (member: string) =>
+  gate(member, `(${member}.nth, ${member}.user_number) in (select nth, user_number from muted)`);

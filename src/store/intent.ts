@@ -63,7 +63,7 @@ export interface IntentRequest {
  * watches the plan.) Where most users are members ($9), their endpoints lie in one short range of that key, and reading
  * the range costs a tenth of looking up each (0.09 against 0.8 ms for 500). A wrong guess costs time, never a member.
  */
-const mayBeSent = `
+export const mayBeSent = `
   g.halted_at is null and b.cancelled_at is null and s.paused_at is null and t.paused_at is null
   and b.due_at <= now.at and b.expires_at > now.at`;
 
@@ -81,7 +81,7 @@ const held = `
       and ($8::int is not null or (${mayBeSent}))
   )`;
 
-const endpointsOf = (position: string) => `
+export const endpointsOf = (position: string) => `
   left join lateral (
     select e.ordinal, e.channel, e.destination_id, e.address, e.zone, e.locale
     from carillon.endpoints e
@@ -97,11 +97,11 @@ const endpointsOf = (position: string) => `
  * (Endpoints hold no control characters: a constraint.)
  *
  * @param members in the order that the chunk is to have; not ordered again here
- * @param hashSlots whose they are, where that is needed
+ * @param also hashSlots: whose they are, where that is needed; by: one roll for each value of this column
  */
-const roll = (members: string, attempt: string, hashSlots = "null::integer[]") => `
-  select count(*)::int as members, ${attempt} as attempt,
-    min(m.hash_slot) as first_slot, max(m.hash_slot) as last_slot, ${hashSlots} as hash_slots,
+export const roll = (members: string, attempt: string, also: { hashSlots?: string; by?: string } = {}) => `
+  select ${also.by === undefined ? "" : `${also.by}, count(*) filter (where m.code > 0)::int as refusals, `}count(*)::int as members, ${attempt} as attempt,
+    min(m.hash_slot) as first_slot, max(m.hash_slot) as last_slot, ${also.hashSlots ?? "null::integer[]"} as hash_slots,
     array_agg(m.user_number::integer) as user_numbers,
     case when max(m.ordinal) > 1 or count(m.ordinal) < count(*) then array_agg(coalesce(m.ordinal, 0::smallint)) end as ordinals,
     case when max(m.code) > 0 then string_agg(set_byte('\\x00', 0, m.code), '') end as refused,
@@ -165,8 +165,8 @@ const writeFence = (moved: string) => `
     returning h.due_day, h.asked_at, g.bucket_id, g.group_number, g.node_id, g.paged_at is not null as paged_through
   )`;
 
-const rollColumns = `
-    r.members, r.refused, r.user_numbers::text, r.ordinals::text, r.hash_slots::text, r.addresses, r.channels,
+export const rollColumns = `
+    coalesce(r.members, 0) as members, r.refused, r.user_numbers::text, r.ordinals::text, r.hash_slots::text, r.addresses, r.channels,
     r.destination_ids, r.zones, r.locales`;
 const answer = `select ${rollColumns}, f.paged_through, coalesce(r.attempt, 0) as attempt from fence f, roll r`;
 
@@ -274,7 +274,7 @@ const intendDeferredStatement: Statement = {
       cross join lateral (select ${gate("asked")} as code) c
       where d.attempt = (select min(attempt) from due)
     ), roll as materialized (
-      ${roll("(select * from taken order by hash_slot, user_number, ordinal offset 0)", "min(m.attempt)", allSlots)}
+      ${roll("(select * from taken order by hash_slot, user_number, ordinal offset 0)", "min(m.attempt)", { hashSlots: allSlots })}
     ), ${tally}, ${writeFence("intended = g.intended")}, ${insertChunk}, refused as (
       delete from carillon.deferred d
       using fence f, taken m
@@ -309,7 +309,7 @@ const findIntentStatement: Statement = {
     select ${rollColumns}, g.paged_at is not null as paged_through, r.attempt
     from carillon.chunks c
     join carillon.groups g on g.bucket_id = c.bucket_id and g.group_number = c.group_number
-    cross join lateral (${roll(membersOfChunk, "c.attempt", `case when c.attempt > 0 then ${allSlots} end`)}
+    cross join lateral (${roll(membersOfChunk, "c.attempt", { hashSlots: `case when c.attempt > 0 then ${allSlots} end` })}
     ) r
     where c.bucket_id = $1 and c.group_number = $2 and c.chunk_number = $3 and c.due_day = $5 and c.epoch = $4`,
 };
@@ -338,7 +338,7 @@ export async function findIntent(
   return chunkOf(rows[0], chunkNumber);
 }
 
-interface ChunkRow {
+export interface ChunkRow {
   members: number;
   paged_through: boolean;
   attempt: number;
@@ -375,7 +375,7 @@ async function run(executor: Executor, statement: Statement, request: IntentRequ
   return chunkOf(rows[0], chunkNumber);
 }
 
-function chunkOf(row: ChunkRow | undefined, chunkNumber: number): Chunk | null {
+export function chunkOf(row: ChunkRow | undefined, chunkNumber: number): Chunk | null {
   if (row === undefined) return null;
   const { members: size, attempt, refused } = row;
   const userNumbers = elementsOf(row.user_numbers);

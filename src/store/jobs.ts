@@ -19,8 +19,10 @@ export interface GroupJobPayload {
   readonly groupNumber: number;
   /** epoch milliseconds */
   readonly dueAtMs: number;
-  /** how many groups of this moment a node may hold ahead of it */
+  /** how many of this moment's jobs a node may hold ahead of it */
   readonly share: number;
+  /** other small groups of the same moment that are taken in one go with it */
+  readonly more?: readonly { readonly bucketId: string; readonly groupNumber: number }[];
 }
 
 /** The share of a group that was dealt out before and came back: whoever has a free slot may hold it. */
@@ -36,7 +38,10 @@ export async function wakePlanner(executor: Executor): Promise<void> {
   );
 }
 
-/** One job per second in which buckets are due, at the time when they are to be cut into groups. */
+/**
+ * One job per second in which buckets are due, at the time when they are to be cut into groups. For all whose time has
+ * come already one is enough: it cuts whatever is due by then.
+ */
 export async function addCutJobs(executor: Executor, dueAtMs: readonly number[], leadMs: number): Promise<void> {
   const seconds = [...new Set(dueAtMs.map((ms) => Math.floor(ms / 1000)))];
   if (seconds.length === 0) return;
@@ -44,9 +49,12 @@ export async function addCutJobs(executor: Executor, dueAtMs: readonly number[],
     `select from graphile_worker.add_jobs((
        select array_agg((
          $1, json_build_object('second', second), null, to_timestamp(second) - $3::int * interval '1 millisecond',
-         $4, $1 || ':' || second, -1, null
+         $4, $1 || ':' || case when second > by_now then second::text else 'due' end, -1, null
        )::graphile_worker.job_spec)
-       from unnest($2::bigint[]) as s (second)), true)`,
+       from (
+         select distinct greatest(second, by_now) as second, by_now
+         from unnest($2::bigint[]) as s (second), floor(extract(epoch from now()) + $3::int / 1000.0) as by_now
+       ) s), true)`,
     [taskNames.cut, seconds, leadMs, jobAttempts],
   );
 }
@@ -60,10 +68,12 @@ export async function addGroupJobs(executor: Executor, jobs: readonly GroupJobPa
   await executor.query(
     `select from graphile_worker.add_jobs((
        select array_agg((
-         $1, json_build_object('bucketId', bucket_id::text, 'groupNumber', group_number, 'dueAtMs', due_at_ms, 'share', share),
+         $1, json_build_object('bucketId', bucket_id::text, 'groupNumber', group_number, 'dueAtMs', due_at_ms, 'share', share,
+           'more', more::json),
          null, least(now(), (select j.run_at from graphile_worker.jobs j where j.key = k.key)), $6, k.key, 0, null
        )::graphile_worker.job_spec)
-       from unnest($2::bigint[], $3::int[], $4::bigint[], $5::int[]) as g (bucket_id, group_number, due_at_ms, share)
+       from unnest($2::bigint[], $3::int[], $4::bigint[], $5::int[], $7::text[])
+         as g (bucket_id, group_number, due_at_ms, share, more)
        cross join lateral (select $1 || ':' || bucket_id || ':' || group_number as key) k), false)`,
     [
       taskNames.group,
@@ -72,6 +82,7 @@ export async function addGroupJobs(executor: Executor, jobs: readonly GroupJobPa
       jobs.map((job) => job.dueAtMs),
       jobs.map((job) => job.share),
       jobAttempts,
+      jobs.map((job) => JSON.stringify(job.more ?? [])),
     ],
   );
 }

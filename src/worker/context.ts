@@ -4,11 +4,13 @@ import type { Database } from "../store/database.ts";
 import type { DestinationBook } from "./destination-book.ts";
 import type { Heartbeat } from "./heartbeat.ts";
 import type { PgClock } from "./pg-clock.ts";
+import type { Statements } from "./statements.ts";
 import type { Window } from "./window.ts";
 
 /** What all groups of one worker share. */
 export interface WorkerContext {
   readonly db: Database;
+  readonly statements: Statements;
   readonly nodeId: number;
   readonly nodeName: string;
   readonly clock: PgClock;

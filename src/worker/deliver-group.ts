@@ -6,7 +6,6 @@ import { endpointsPerUser } from "../store/endpoints.ts";
 import { type Chunk, findIntent, type IntentRequest, intend, intendDeferred } from "../store/intent.ts";
 import { releaseGroup } from "../store/lease.ts";
 import { type Refusal, whyRefused } from "../store/refusal.ts";
-import { closeBucket, settleGroup } from "../store/settle.ts";
 import type { WorkerContext } from "./context.ts";
 import { type HeldGroup, LostGroup } from "./held-group.ts";
 import { persist } from "./patience.ts";
@@ -122,10 +121,10 @@ class GroupDelivery {
   }
 
   async settle(): Promise<GroupEnd> {
-    const { db } = this.#worker;
+    const { statements } = this.#worker;
     const { group } = this.#held;
-    if (!(await this.#persist(() => settleGroup(db.pool, group)))) return this.release(0, null);
-    const closed = await this.#persist(() => closeBucket(db.pool, group.bucketId));
+    if (!(await this.#persist(() => statements.settle(group)))) return this.release(0, null);
+    const closed = await this.#persist(() => statements.close(group.bucketId));
     if (closed) this.#worker.logger.info({ bucket: group.bucketId, topic: group.topic.name }, "time bucket closed");
     return "finished";
   }
@@ -181,7 +180,11 @@ class GroupDelivery {
 
   /** An intent takes a user with all endpoints or not at all, so it needs room for as many as one user may have. */
   #takeRoom(): Promise<number> {
-    return this.#window.take(this.#worker.chunk, this.#signal, endpointsPerUser);
+    const { chunk } = this.#worker;
+    const { smallPopulation } = this.#held.group;
+    // a small group's room is what it is expected to need and a little more, so that many find room at once
+    const want = smallPopulation === null ? chunk : Math.min(chunk, smallPopulation + endpointsPerUser);
+    return this.#window.take(want, this.#signal, endpointsPerUser);
   }
 
   #send(chunk: Chunk): void {
@@ -204,7 +207,7 @@ class GroupDelivery {
   }
 
   async #intendSurely(verb: typeof intend, room: number): Promise<Chunk> {
-    const { db, leaseMs } = this.#worker;
+    const { db, statements, leaseMs } = this.#worker;
     const { group } = this.#held;
     let looked = false;
     for (;;) {
@@ -219,7 +222,9 @@ class GroupDelivery {
       const beforeMs = monotonicMs();
       const chunk = await this.#persist(async (repeated) => {
         const standing = repeated || looked ? await findIntent(db.pool, group, this.#nextChunk, group.dueDay) : null;
-        return standing ?? verb(db.pool, request);
+        if (standing !== null) return standing;
+        const small = verb === intend && group.smallPopulation !== null && this.#recordAs === null && !repeated;
+        return (small ? await statements.intendSmall(request) : null) ?? verb(db.pool, request);
       });
       if (chunk !== null) {
         this.#held.renew(beforeMs + leaseMs);

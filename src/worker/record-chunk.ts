@@ -1,6 +1,6 @@
 import type { Outcome } from "../channels/channel.ts";
 import type { Chunk, Member } from "../store/intent.ts";
-import { outcomeStands, recordOutcomes } from "../store/outcome.ts";
+import { outcomeStands } from "../store/outcome.ts";
 import type { WorkerContext } from "./context.ts";
 import type { HeldGroup } from "./held-group.ts";
 import { type Judged, ledgerEntry } from "./ledger-entry.ts";
@@ -93,7 +93,7 @@ export class ChunkRecord {
   }
 
   async #record(judged: Judged[]): Promise<void> {
-    const { db, leaseMs, faults } = this.#worker;
+    const { db, statements, leaseMs, faults } = this.#worker;
     const { group } = this.#held;
     const whole = judged.length === this.#chunk.members.length;
     // a whole record has no indexes: it follows the chunk's own order
@@ -110,7 +110,7 @@ export class ChunkRecord {
     try {
       const stands = await persist(
         neverAborted,
-        async (repeated) => (repeated && (await outcomeStands(db.pool, record))) || recordOutcomes(db.pool, record),
+        async (repeated) => (repeated && (await outcomeStands(db.pool, record))) || statements.record(record),
         (error) => faults.warn("outcome", { err: error }, "outcomes can't be recorded just now; they are kept"),
       );
       if (!stands) this.#held.lose("its outcomes were refused");

@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { Channel } from "../channels/channel.ts";
 import { monotonicMs, sleep } from "../clock.ts";
 import { type Logger, rateLimited } from "../logger.ts";
-import { type ClaimedGroup, claimGroup, claimNextDue } from "../store/claim.ts";
+import { type ClaimedGroup, claimGroups, claimNextDue } from "../store/claim.ts";
 import { type Database, openDatabase } from "../store/database.ts";
 import { keepRunning } from "../store/job-runner.ts";
 import { addGroupJobAt, taskNames } from "../store/jobs.ts";
@@ -18,6 +18,7 @@ import { HeldGroup } from "./held-group.ts";
 import { persist } from "./patience.ts";
 import { PgClock } from "./pg-clock.ts";
 import { runRescue } from "./rescue.ts";
+import { createStatements } from "./statements.ts";
 import { Window } from "./window.ts";
 
 export interface WorkerOptions {
@@ -54,6 +55,7 @@ const groupPayload = z.object({
   groupNumber: z.number().int(),
   dueAtMs: z.number(),
   share: z.number().int(),
+  more: z.array(z.object({ bucketId: z.string(), groupNumber: z.number().int() })).default([]),
 });
 
 /**
@@ -98,6 +100,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   const context: WorkerContext = {
     ...options,
     db,
+    statements: createStatements(db),
     nodeId,
     clock,
     heartbeat,
@@ -167,12 +170,12 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
 function groupTask(worker: WorkerContext, arms: Arms, pollMs: number): (payload: unknown) => Promise<void> {
   const claimant = () => ({ nodeId: worker.nodeId, claimToken: randomUUID(), leaseMs: worker.leaseMs });
 
-  async function deliver(claim: () => Promise<ClaimedGroup | null>): Promise<boolean> {
+  /** One group, or many small ones at once: then they share their statements. */
+  async function deliver(claim: () => Promise<readonly ClaimedGroup[]>): Promise<boolean> {
     const beforeMs = monotonicMs();
-    const group = await claim();
-    if (group === null) return false;
-    await deliverGroup(worker, new HeldGroup(group, beforeMs + worker.leaseMs));
-    return true;
+    const groups = await claim();
+    await Promise.all(groups.map((group) => deliverGroup(worker, new HeldGroup(group, beforeMs + worker.leaseMs))));
+    return groups.length > 0;
   }
 
   async function arm(payload: z.infer<typeof groupPayload>): Promise<void> {
@@ -188,7 +191,7 @@ function groupTask(worker: WorkerContext, arms: Arms, pollMs: number): (payload:
     }
     const release = setTimeout(() => hold[Symbol.dispose](), Math.max(0, payload.dueAtMs - worker.clock.nowMs()));
     try {
-      await deliver(() => claimGroup(worker.db.pool, claimant(), payload.bucketId, payload.groupNumber));
+      await deliver(() => claimGroups(worker.db.pool, claimant(), [payload, ...payload.more]));
     } finally {
       clearTimeout(release);
     }

@@ -7,7 +7,7 @@ import { until } from "../support/world.ts";
 describe("statements that are committed and whose replies are lost", storyLimit, () => {
   it.each([
     [["claim_next_due", "close_bucket"]],
-    [["claim_group", "release_group", "settle_group"]],
+    [["claim_these", "release_group", "settle_group"]],
     [["intend", "record_outcomes", "record_outcomes_and_exceptions", "intend_deferred"]],
   ])("%s: they are looked up, and nothing is sent twice or lost", async (names) => {
     await using story = await beginStory();
@@ -25,7 +25,7 @@ describe("statements that are committed and whose replies are lost", storyLimit,
     const users = userIds(240);
     const [saved] = await story.subscribe("live", at, users);
     // due groups are claimed by the one statement, those held ahead of their moment by the other
-    const pace = { chunk: 10, leadMs: names.includes("claim_group") ? 1500 : 200 };
+    const pace = { chunk: 10, leadMs: names.includes("claim_these") ? 1500 : 200 };
     await story.startNode({ receiver, url: proxy.url, pace });
     proxy.begin();
     const bucketId = await story.bucketOf(saved?.scheduleId ?? "");

@@ -52,7 +52,7 @@ describe("claimGroup", () => {
   it("takes a group ahead of its moment, whereas claimNextDue does not", async () => {
     await engine.rows("update carillon.time_buckets set closed_at = now(), closed_as = 'done' where closed_at is null");
     const moment = await engine.moment({ dueInMs: 600_000 });
-    expect(await claimNextDue(engine.db.pool, claimant())).toBeNull();
+    expect(await claimNextDue(engine.db.pool, claimant())).toEqual([]);
     expect(await claimOf(moment)).toMatchObject({ epoch: 1 });
   });
 
@@ -125,8 +125,8 @@ describe("claimNextDue", () => {
     const later = await engine.moment({ dueInMs: -10_000, groups: 1 });
     const order: string[] = [];
     for (;;) {
-      const group = await claimNextDue(engine.db.pool, claimant());
-      if (group === null) break;
+      const [group] = await claimNextDue(engine.db.pool, claimant());
+      if (group === undefined) break;
       order.push(`${group.bucketId}:${group.groupNumber}`);
     }
     expect(order).toEqual([`${late.bucketId}:0`, `${late.bucketId}:1`, `${later.bucketId}:0`]);
@@ -136,13 +136,15 @@ describe("claimNextDue", () => {
     await engine.rows("update carillon.time_buckets set closed_at = now(), closed_as = 'done' where closed_at is null");
     const moment = await engine.moment({ groups: 2 });
     await using other = await engine.begin();
-    const first = await claimNextDue(other.client, claimant());
-    const second = await claimNextDue(engine.db.pool, claimant());
+    const [first] = await claimNextDue(other.client, claimant());
+    const [second] = await claimNextDue(engine.db.pool, claimant());
     expect([first?.groupNumber, second?.groupNumber]).toEqual([0, 1]);
-    expect(await claimNextDue(engine.db.pool, claimant())).toBeNull();
+    expect(await claimNextDue(engine.db.pool, claimant())).toEqual([]);
     // and when it is rolled back, the group is there again
     await other[Symbol.asyncDispose]();
-    expect(await claimNextDue(engine.db.pool, claimant())).toMatchObject({ bucketId: moment.bucketId, groupNumber: 0 });
+    expect(await claimNextDue(engine.db.pool, claimant())).toMatchObject([
+      { bucketId: moment.bucketId, groupNumber: 0 },
+    ]);
   });
 
   it("gives each of 60 groups to one of eight claimants, however they race", async () => {
@@ -153,8 +155,8 @@ describe("claimNextDue", () => {
         const mine: number[] = [];
         // nothing for me just now may mean that others hold the locks; the sweep would come back
         for (let misses = 0; misses < 20; ) {
-          const group = await claimNextDue(engine.db.pool, claimant());
-          if (group === null) misses += 1;
+          const [group] = await claimNextDue(engine.db.pool, claimant());
+          if (group === undefined) misses += 1;
           else mine.push(group.groupNumber);
         }
         return mine;

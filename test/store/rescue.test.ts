@@ -65,7 +65,8 @@ describe("sweep", () => {
       cancelled.bucketId,
     ]);
     expect(await sweepNow()).toEqual({ ...nothing, uncutSeconds: 1 });
-    expect(await jobsLike("carillon.cut:%")).toMatchObject([{ key: `carillon.cut:${second}` }]);
+    // what is past its cut time is cut with whatever else is due by then, however many seconds that are
+    expect(await jobsLike("carillon.cut:%")).toMatchObject([{ key: "carillon.cut:due" }]);
     // one that was given out to a worker that died does not keep a fresh one away
     await engine.rows("update graphile_worker._private_jobs set locked_at = now(), locked_by = 'dead', attempts = 1");
     await sweepNow();

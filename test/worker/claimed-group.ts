@@ -18,6 +18,7 @@ export function claimedGroup(changed: Partial<ClaimedGroup> = {}): ClaimedGroup 
     cancelled: false,
     paused: false,
     dense: false,
+    smallPopulation: null,
     topic: { topicId: 1, name: "live", title: "", body: "", data: null, deliveryMode: "at_least_once" },
     ...changed,
   };

@@ -9,6 +9,7 @@ import { DestinationBook } from "../../src/worker/destination-book.ts";
 import { Heartbeat } from "../../src/worker/heartbeat.ts";
 import { HeldGroup } from "../../src/worker/held-group.ts";
 import { PgClock } from "../../src/worker/pg-clock.ts";
+import { createStatements } from "../../src/worker/statements.ts";
 import { Window } from "../../src/worker/window.ts";
 import { type Engine, testLeaseMs } from "../support/engine.ts";
 
@@ -22,6 +23,7 @@ export async function workerContext(engine: Engine, changed: Partial<WorkerConte
   await clock.sample(() => readClock(engine.db.pool));
   return {
     db: engine.db,
+    statements: createStatements(changed.db ?? engine.db),
     nodeId: engine.nodeId,
     nodeName: "node",
     clock,

@@ -1,0 +1,121 @@
+import type { Fence } from "./claim.ts";
+import type { Executor } from "./executor.ts";
+import { gateOfMany, mutedOfMany } from "./gate.ts";
+import { type Chunk, type ChunkRow, chunkOf, endpointsOf, mayBeSent, roll, rollColumns } from "./intent.ts";
+
+/** The first and only chunk of a small group. */
+export interface SmallIntent {
+  readonly fence: Fence;
+  readonly chunkNumber: number;
+  /** deliveries at most: who has more is not taken here */
+  readonly limit: number;
+  readonly leaseMs: number;
+}
+
+/*
+ * Intents of many small groups in one statement: what `intend` does for one, for each of them by itself. Its states and
+ * interleavings hold for each group. What differs:
+ * - the rows are locked before anything is read, in the order of their key, and rows that somebody else has locked are
+ *   passed over; so it waits for nobody and two of them can't deadlock. Under the lock the newest version of the row is
+ *   judged (READ COMMITTED), so a cancel or pause that came first is seen, and one that comes later waits.
+ * - a group is taken as a whole, with one chunk, or left alone: if it has more members than its limit, is refused, or is
+ *   locked, it gets no row in the answer. Whoever asked then asks `intend`, which knows what to do and say.
+ */
+const intendManyText = `
+    with asked as materialized (
+      select * from unnest($1::bigint[], $2::int[], $3::int[], $4::uuid[], $5::int[], $6::int[]) with ordinality
+        as a (bucket_id, group_number, epoch, claim_token, chunk_number, most, nth)
+    ), held as materialized (
+      select a.nth, a.most, a.epoch, a.claim_token, a.chunk_number, g.bucket_id, g.group_number, g.mark_slot, g.mark_user,
+        g.last_slot, b.schedule_id, b.topic_id, b.due_at, b.due_day, now.at as asked_at
+      from asked a
+      join carillon.groups g on g.bucket_id = a.bucket_id and g.group_number = a.group_number
+      join carillon.time_buckets b on b.bucket_id = g.bucket_id
+      join carillon.schedules s on s.schedule_id = b.schedule_id
+      join carillon.topics t on t.topic_id = b.topic_id
+      cross join (select carillon.clock() as at offset 0) as now
+      where g.epoch = a.epoch and g.claim_token = a.claim_token and g.next_chunk = a.chunk_number and (${mayBeSent})
+      order by g.bucket_id, g.group_number
+      for no key update of g skip locked
+    ), page as materialized (
+      select h.nth, h.topic_id, s.hash_slot, s.user_number, s.has_left
+      from held h
+      cross join lateral (
+        select s.hash_slot, s.user_number, s.ended_at is not null as has_left
+        from carillon.subscriptions s
+        where s.schedule_id = h.schedule_id
+          and (s.hash_slot, s.user_number) > (h.mark_slot, h.mark_user)
+          and s.hash_slot <= h.last_slot
+          and s.subscribed_at <= h.due_at
+          and (s.ended_at is null or s.ended_at > h.due_at)
+        order by s.hash_slot, s.user_number
+        limit h.most + 1
+      ) s
+    ), ${mutedOfMany("page")}, reached as materialized (
+      select p.*, e.*
+      from page p ${endpointsOf("p")}
+    ), judged as (
+      select n.*, ${gateOfMany("n")} as code
+      from (select * from reached order by nth, hash_slot, user_number, ordinal offset 0) n
+      offset 0
+    ), rolls as materialized (
+      ${roll("judged", "0", { by: "m.nth" })}
+      group by m.nth
+    ), fits as materialized (
+      select h.*, coalesce(r.members, 0) as members, coalesce(r.refusals, 0) as refusals, r.last_slot as through_slot,
+        r.user_numbers[r.members] as through_user
+      from held h
+      left join rolls r on r.nth = h.nth
+      where coalesce(r.members, 0) <= h.most
+    ), fence as (
+      update carillon.groups g
+      set next_chunk = g.next_chunk + (f.members > 0)::int,
+          lease_until = clock_timestamp() + $7::int * interval '1 millisecond',
+          takeovers = case when f.members > 0 then 0 else g.takeovers end,
+          suppressed = g.suppressed + f.refusals,
+          intended = g.intended + f.members,
+          mark_slot = coalesce(f.through_slot, g.mark_slot),
+          mark_user = coalesce(f.through_user, g.mark_user),
+          paged_at = coalesce(g.paged_at, clock_timestamp())
+      from fits f
+      where g.bucket_id = f.bucket_id and g.group_number = f.group_number
+        and g.epoch = f.epoch and g.claim_token = f.claim_token and g.next_chunk = f.chunk_number
+        and g.halted_at is null
+      returning f.nth, f.due_day, f.asked_at, f.chunk_number, g.bucket_id, g.group_number, g.epoch, g.node_id
+    ), chunk as (
+      insert into carillon.chunks (due_day, bucket_id, group_number, chunk_number, epoch, node_id, attempt, intent_at,
+        first_slot, first_user, last_slot, last_user, user_numbers, ordinals, refused)
+      select f.due_day, f.bucket_id, f.group_number, f.chunk_number, f.epoch, f.node_id, 0, f.asked_at,
+        r.first_slot, r.user_numbers[1], r.last_slot, r.user_numbers[r.members], r.user_numbers, r.ordinals, r.refused
+      from fence f
+      join rolls r on r.nth = f.nth
+    )
+    select f.nth::int, ${rollColumns}, true as paged_through, 0 as attempt
+    from fence f
+    left join rolls r on r.nth = f.nth`;
+
+/**
+ * Intents for small groups, each whole in one chunk.
+ *
+ * @returns one for each request, in order; null: nothing was written about this group, and `intend` is to be asked
+ */
+export async function intendMany(
+  executor: Executor,
+  requests: readonly SmallIntent[],
+): Promise<readonly (Chunk | null)[]> {
+  const { rows } = await executor.query<ChunkRow & { nth: number }>({
+    // without a name: planned for so many groups and for tables as large as they are now, which costs little for many
+    text: intendManyText,
+    values: [
+      requests.map(({ fence }) => fence.bucketId),
+      requests.map(({ fence }) => fence.groupNumber),
+      requests.map(({ fence }) => fence.epoch),
+      requests.map(({ fence }) => fence.claimToken),
+      requests.map(({ chunkNumber }) => chunkNumber),
+      requests.map(({ limit }) => limit),
+      Math.max(...requests.map(({ leaseMs }) => leaseMs)),
+    ],
+  });
+  const found = new Map(rows.map((row) => [row.nth, row]));
+  return requests.map(({ chunkNumber }, index) => chunkOf(found.get(index + 1), chunkNumber));
+}
