@@ -42,9 +42,14 @@ export function isTimetableKind(kind: string): kind is TimetableKind {
  * it but `kind`.
  *
  * @param pointer RFC 6901 pointer to `parameters`
- * @throws CarillonError invalid_request, pointing at the parameter at fault; several at once for a table
+ * @throws CarillonError invalid_request, pointing at the parameter at fault; several at once for a table;
+ *   at the whole of them when there is no such kind
  */
-export function parseTimetable(kind: TimetableKind, parameters: unknown, pointer = ""): Timetable {
+export function parseTimetable(kind: string, parameters: unknown, pointer = ""): Timetable {
+  if (!isTimetableKind(kind)) {
+    const detail = `There are no timetables of kind ${JSON.stringify(kind)}, only ${timetableKinds.join(", ")}`;
+    throw new CarillonError("invalid_request", detail, { pointer });
+  }
   switch (kind) {
     case "prayer":
       return parsePrayerTimetable(parameters, pointer);
