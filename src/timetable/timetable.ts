@@ -90,9 +90,9 @@ export function slotTime(place: PlaceTimes, slot: string, date: CivilDate): Slot
   const { timetable, zone } = place;
   switch (timetable.kind) {
     case "prayer":
-      return isPrayerSlot(slot) ? prayerTime({ ...place, timetable }, slot, date) : { none: "no_such_slot" };
+      return isPrayerSlot(slot) ? prayerTime(timetable, place, slot, date) : { none: "no_such_slot" };
     case "sun":
-      return isSunSlot(slot) ? sunTime(place, slot, date) : { none: "no_such_slot" };
+      return isSunSlot(slot) ? sunTime(timetable, place, slot, date) : { none: "no_such_slot" };
     case "weekly":
       return weeklyTime(timetable, zone, slot, date);
     case "table":
