@@ -1,8 +1,8 @@
 import type { Database } from "../store/database.ts";
+import { timetableOf } from "../store/place-times.ts";
 import { type PlannedBatch, planBatch, type SchedulePlan, type ScheduleToPlan } from "../store/plan.ts";
 import { catchUp, missedAt } from "../timetable/catch-up.ts";
 import { nextOccurrenceAfter, occurrencesBetween } from "../timetable/occurrences.ts";
-import { parsePrayerTimetable } from "../timetable/prayer.ts";
 import type { PlaceTimes } from "../timetable/timetable.ts";
 
 export interface PlannerOptions {
@@ -79,5 +79,5 @@ function movedBeyond(
 
 function placeTimes({ place }: ScheduleToPlan): PlaceTimes | null {
   if (place === null) return null;
-  return { ...place, timetable: parsePrayerTimetable(place.timetable.parameters) };
+  return { ...place, timetable: timetableOf(place.timetable.kind, place.timetable.parameters) };
 }
