@@ -20,6 +20,8 @@ export const errorCatalogue = {
   unknown_destination: { status: 422, title: "There is no such destination" },
   unknown_user: { status: 404, title: "There is no such user" },
   unknown_subscription: { status: 404, title: "There is no such subscription" },
+  subscription_ended: { status: 409, title: "The subscription has ended" },
+  subscription_has_no_place: { status: 422, title: "The subscription is not to a place's timetable" },
   unknown_bucket: { status: 404, title: "There is no such time bucket" },
   unknown_zone: { status: 422, title: "There is no such IANA time zone" },
   malformed_time: { status: 422, title: "The time is not well formed" },

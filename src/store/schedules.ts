@@ -148,9 +148,12 @@ export async function readSchedule(db: Database, scheduleId: string): Promise<Sc
   };
 }
 
-/** The first moment of a rule that lies far enough ahead of `nowMs` (epoch milliseconds) to be promised. */
-export function nextPromised(rule: Rule, place: FoundPlace | null, nowMs: number): Date | null {
-  const next = nextOccurrenceAfter(rule, place, Math.ceil(nowMs + promiseAfterMs) - 1);
+/**
+ * The first moment of a rule that lies far enough ahead of `nowMs` to be promised, and not before `countsFromMs` (both
+ * epoch milliseconds).
+ */
+export function nextPromised(rule: Rule, place: FoundPlace | null, nowMs: number, countsFromMs = 0): Date | null {
+  const next = nextOccurrenceAfter(rule, place, Math.max(Math.ceil(nowMs + promiseAfterMs), countsFromMs) - 1);
   return next === null ? null : new Date(next.dueAtMs);
 }
 

@@ -159,7 +159,8 @@ function placeKey(query: PlaceQuery): string {
   return JSON.stringify(query);
 }
 
-async function clockMs(executor: Executor): Promise<number> {
+/** carillon.clock(), epoch milliseconds. */
+export async function clockMs(executor: Executor): Promise<number> {
   const { rows } = await executor.query<{ now_ms: number }>(
     "select extract(epoch from carillon.clock())::float8 * 1000 as now_ms",
   );

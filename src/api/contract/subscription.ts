@@ -13,20 +13,27 @@ const daily = z.strictObject({
   overlap: z.enum(["first", "last", "both"]).optional(),
 });
 
+/** Where, in one of three ways. */
+export const whereFields = {
+  /** a place's key */
+  place: text(1, 200).optional(),
+  placeId: z.number().int().min(1).max(int4Max).optional(),
+  /** of the user: the nearest place is taken */
+  coordinates: z.strictObject({ latitude, longitude }).optional(),
+};
+
 const timetable = z
   .strictObject({
-    /** a place's key */
-    place: text(1, 200).optional(),
-    placeId: z.number().int().min(1).max(int4Max).optional(),
-    /** of the user: the nearest place is taken */
-    coordinates: z.strictObject({ latitude, longitude }).optional(),
+    ...whereFields,
     slot: text(1, 100),
     offsetMinutes: z.number().optional(),
   })
-  .refine(
-    ({ place, placeId, coordinates }) => countGiven(place, placeId, coordinates) === 1,
-    "Say where by exactly one of place, placeId and coordinates",
-  );
+  .refine((where) => countPlaces(where) === 1, "Say where by exactly one of place, placeId and coordinates");
+
+/** Where to move to. */
+export const subscriptionPatch = z
+  .strictObject(whereFields)
+  .refine((where) => countPlaces(where) === 1, "Say where by exactly one of place, placeId and coordinates");
 
 export const newSubscription = z
   .strictObject({
@@ -46,6 +53,13 @@ export const newSubscription = z
   );
 
 export type NewSubscription = z.infer<typeof newSubscription>;
+
+type Where = { readonly [field in keyof typeof whereFields]?: unknown };
+
+/** In how many of the three ways it is said where. */
+export function countPlaces({ place, placeId, coordinates }: Where): number {
+  return countGiven(place, placeId, coordinates);
+}
 
 function countGiven(...values: readonly unknown[]): number {
   return values.filter((value) => value !== undefined).length;
