@@ -69,13 +69,14 @@ function requestOf(item: NewSubscription, pointer: string): SubscriptionRequest 
   return { userId, topic, zone, locale, endpoints, pointer, when: whenOf(item) };
 }
 
-/** The contract has made sure that there is exactly one of the three. */
-function whenOf({ at, daily, timetable }: NewSubscription): When {
+/** The contract has made sure that there is exactly one of the four. */
+function whenOf({ at, daily, recurrence, timetable }: NewSubscription): When {
   if (at !== undefined) return { at };
   if (daily !== undefined) return { daily };
+  if (recurrence !== undefined) return { recurrence };
   if (timetable === undefined) throw new CarillonError("internal", "A subscription came without its moment.");
-  const { slot, offsetMinutes = 0 } = timetable;
-  return { timetable: { where: whereOf(timetable), slot, offsetMinutes } };
+  const { place, placeId, coordinates, ...said } = timetable;
+  return { timetable: { where: whereOf({ place, placeId, coordinates }), ...said } };
 }
 
 /** The contract has made sure that there is one of the three. */
