@@ -534,8 +534,14 @@ create table carillon.subscriptions (
   hash_slot integer not null,
   subscribed_at timestamp with time zone not null default carillon.clock(),
   ended_at timestamp with time zone,
+  moved_to bigint,
+  rung_through jsonb,
   constraint subscriptions_pkey PRIMARY KEY (schedule_id, hash_slot, user_number)
 );
+comment on column carillon.subscriptions.subscribed_at is 'moments from here on are theirs. It may lie ahead of now: who moved here counts from behind what has rung elsewhere';
+comment on column carillon.subscriptions.ended_at is 'moments from here on are not theirs any more; null: it stands. Ahead of now by seconds: they are just moving away';
+comment on column carillon.subscriptions.moved_to is 'the schedule that they moved on to, where they did not simply leave: a moment from before ended_at is still sent';
+comment on column carillon.subscriptions.rung_through is 'who came from another place: by offset in minutes, the last local date (or date-time) that had rung for them when they came, {"0": "2026-11-24"}; null: none had';
 
 create table carillon.time_buckets (
   bucket_id bigint not null generated always as identity,
@@ -585,6 +591,7 @@ create table carillon.topics (
   paused_at timestamp with time zone,
   version integer not null default 1,
   updated_at timestamp with time zone not null default clock_timestamp(),
+  once_per_local_day boolean,
   constraint topics_name_key UNIQUE (name),
   constraint topics_pkey PRIMARY KEY (topic_id),
   constraint topics_catch_up_check CHECK ((catch_up = ANY (ARRAY['skip'::text, 'latest'::text, 'all'::text]))),
@@ -593,6 +600,7 @@ create table carillon.topics (
   constraint topics_group_count_check CHECK (((group_count >= 2) AND (group_count <= 65536))),
   constraint topics_name_check CHECK (((length(name) >= 1) AND (length(name) <= 100)))
 );
+comment on column carillon.topics.once_per_local_day is 'who moves gets one slot (and offset) of one local date once; null: for timetable rules yes, for others no';
 
 create table carillon.users (
   user_number bigint not null generated always as identity,

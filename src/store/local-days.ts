@@ -115,7 +115,9 @@ async function rememberedMoments(
     [[...rules.keys()], nowMs - 2 * localDayReachMs],
   );
   const planned = Map.groupBy(rows, (row) => row.schedule_id);
-  const placeIds = [...new Set([...rules.values()].flatMap((rule) => (rule.kind === "timetable" ? [rule.placeId] : [])))];
+  const placeIds = [
+    ...new Set([...rules.values()].flatMap((rule) => (rule.kind === "timetable" ? [rule.placeId] : []))),
+  ];
   const found = await findPlaces(
     executor,
     placeIds.map((placeId) => ({ placeId })),

@@ -5,7 +5,7 @@ import { nextOccurrenceAfter } from "../timetable/occurrences.ts";
 import { assertSlot } from "../timetable/timetable.ts";
 import type { Database } from "./database.ts";
 import { type Executor, inTransaction } from "./executor.ts";
-import { followingMove, type Move, type Movable, move, takeMovable, takeMoveTime } from "./moves.ts";
+import { followingMove, type Movable, type Move, move, takeMovable, takeMoveTime } from "./moves.ts";
 import { type FoundPlace, findPlaces, type PlaceQuery, placeNotFound } from "./place-times.ts";
 import { promiseAfterMs } from "./schedules.ts";
 import { subscriptionIdOf } from "./standing.ts";

@@ -105,7 +105,9 @@ async function storeUsers(executor: Executor, resolved: ResolvedRequests): Promi
   const movable = resolved.items.filter(
     ({ topic, rule }) => dependsOnUser(rule) || countsOncePerLocalDay(topic.oncePerLocalDay, rule),
   );
-  const toLock = new Set([...zoned, ...[...reached, ...movable].map((item) => item.request)].map((user) => user.userId));
+  const toLock = new Set(
+    [...zoned, ...[...reached, ...movable].map((item) => item.request)].map((user) => user.userId),
+  );
   if (toLock.size > 0)
     await lockUsers(
       executor,
@@ -165,7 +167,9 @@ async function storeSubscriptions(
     const schedule = schedules[index];
     if (schedule === undefined) return [];
     const { scheduleId, rule } = schedule;
-    return [{ user: refOf(users, item.request.userId), topic: item.topic, schedule, scheduleId, rule, place: item.place }];
+    return [
+      { user: refOf(users, item.request.userId), topic: item.topic, schedule, scheduleId, rule, place: item.place },
+    ];
   });
   const beginnings = await beginningsOf(executor, joining, nowMs);
   const stood = await stand(

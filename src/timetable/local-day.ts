@@ -94,22 +94,14 @@ export function momentsAround(
  * @param stays all of one wish
  * @param nowMs epoch milliseconds
  */
-export function beginningOf(
-  rule: Rule,
-  place: PlaceTimes | null,
-  stays: readonly Stay[],
-  nowMs: number,
-): Beginning {
+export function beginningOf(rule: Rule, place: PlaceTimes | null, stays: readonly Stay[], nowMs: number): Beginning {
+  // who is back before their leaving took effect has missed nothing here: what others knew to have rung before was here
+  const resumes = stays.some(({ here, endedMs }) => here && endedMs !== null && endedMs > nowMs);
+  const others = stays
+    .filter(({ here }) => !here)
+    .map((stay) => (resumes ? { ...stay, rungBefore: new Map<number, string>() } : stay));
   return {
-    countsFromMs: countsFrom(
-      rule,
-      place,
-      rungIn(
-        stays.filter(({ here }) => !here),
-        nowMs,
-      ),
-      nowMs,
-    ),
+    countsFromMs: countsFrom(rule, place, rungIn(others, nowMs), nowMs),
     // and what has rung here: the next place they move to must know, when this row has forgotten that they were here
     rungThrough: rungIn(stays, nowMs),
   };

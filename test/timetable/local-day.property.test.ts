@@ -1,9 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { addDays, datesThrough, formatDate, localDate, resolveWallTime } from "../../src/timetable/civil-time.ts";
+import { nextOccurrenceAfter } from "../../src/timetable/occurrences.ts";
 import { parsePrayerTimetable } from "../../src/timetable/prayer.ts";
 import { timeOf } from "../../src/timetable/timetable.ts";
-import { type MovingStep, play, type Ring, type Spot } from "./moving-user.ts";
+import { leavingMs, type MovingStep, play, type Ring, type Spot } from "./moving-user.ts";
 
 const long = process.env.CARILLON_LONG === "1";
 const numRuns = long ? 20_000 : 300;
@@ -39,37 +40,46 @@ const wallSpots = (time: string): Spot[] =>
   }));
 
 /** Ways whose steps lie from a second to two days apart, so that many fall into one date. */
-const ways = fc
-  .record({
-    beginMs: fc.integer({ min: Date.UTC(2026, 0, 1), max: Date.UTC(2027, 0, 1) }),
-    steps: fc.array(
-      fc.record({
-        waitMs: fc.oneof(
-          fc.integer({ min: 1, max: 5000 }),
-          fc.integer({ min: 1, max: 4 * hourMs }),
-          fc.integer({ min: hourMs, max: 50 * hourMs }),
-        ),
-        to: fc.nat(places.length - 1),
-        moves: fc.boolean(),
-      }),
-      { minLength: 1, maxLength: 12 },
-    ),
-    // few spots, so that they come back; any of them
-    among: fc.uniqueArray(fc.nat(places.length - 1), { minLength: 2, maxLength: 4 }),
-  })
-  .map(({ beginMs, steps, among }): MovingStep[] => {
-    let atMs = beginMs;
-    return steps.map(({ waitMs, to, moves }) => {
-      atMs += waitMs;
-      return { atMs, to: among[to % among.length] ?? 0, moves };
-    });
+const ways = fc.record({
+  beginMs: fc.integer({ min: Date.UTC(2026, 0, 1), max: Date.UTC(2027, 0, 1) }),
+  steps: fc.array(
+    fc.record({
+      waitMs: fc.oneof(
+        fc.integer({ min: 1, max: 5000 }),
+        fc.integer({ min: 1, max: 4 * hourMs }),
+        fc.integer({ min: hourMs, max: 50 * hourMs }),
+      ),
+      to: fc.nat(places.length - 1),
+      moves: fc.boolean(),
+      // so long before the next moment where they are; null: whenever
+      aheadMs: fc.option(fc.integer({ min: -1, max: 3000 })),
+    }),
+    { minLength: 1, maxLength: 12 },
+  ),
+  // few spots, so that they come back; any of them
+  among: fc.uniqueArray(fc.nat(places.length - 1), { minLength: 2, maxLength: 4 }),
+});
+type Way = typeof ways extends fc.Arbitrary<infer W> ? W : never;
+
+function stepsOf({ beginMs, steps, among }: Way, spots: readonly Spot[]): MovingStep[] {
+  let atMs = beginMs;
+  let here: Spot | undefined;
+  return steps.map(({ waitMs, to, moves, aheadMs }) => {
+    const next = here && aheadMs !== null ? nextOccurrenceAfter(here.rule, here.place, atMs + waitMs) : null;
+    atMs = Math.max(atMs + 1, next === null ? atMs + waitMs : next.dueAtMs - (aheadMs ?? 0));
+    const spot = among[to % among.length] ?? 0;
+    here = spots[spot];
+    return { atMs, to: spot, moves };
   });
+}
 
 const slots = fc.constantFrom("fajr", "dhuhr", "maghrib", "isha");
 const offsets = fc.oneof(
   fc.constant([0]),
   fc.constantFrom([-20, -5, 0], [0, 30], [-1440, 0], [-120, 90, 1440]),
-  fc.uniqueArray(fc.integer({ min: -1440, max: 1440 }), { minLength: 1, maxLength: 4 }).map((list) => list.toSorted((a, b) => a - b)),
+  fc
+    .uniqueArray(fc.integer({ min: -1440, max: 1440 }), { minLength: 1, maxLength: 4 })
+    .map((list) => list.toSorted((a, b) => a - b)),
 );
 
 /** Without anybody who leaves: that somebody left so shortly before a moment that it may have rung counts as rung. */
@@ -96,14 +106,27 @@ function datesAfter({ place, rule }: Spot, slot: string | null, afterMs: number)
     .map(formatDate);
 }
 
+/**
+ * Dates of which nothing has rung. Twenty-five hours apart (Kiritimati and Pago Pago), the date before the one that rang
+ * last may still lie ahead: who had not yet subscribed when it rang goes without.
+ */
+function unheard(rings: readonly Ring[], dates: readonly string[], movedMs: number): string[] {
+  const heard = rings.map(markOf);
+  const before = rings.filter(({ dueAtMs }) => dueAtMs < movedMs + leavingMs).map(markOf);
+  const [last = ""] = before.toSorted().toReversed();
+  return dates.filter((date) => date > last.slice(0, 10) && !heard.some((mark) => mark.startsWith(date)));
+}
+
 describe("who moves between places", () => {
   it(
     "hears of each slot, offset and local date at most once",
     () => {
       fc.assert(
-        fc.property(ways, slots, offsets, (steps, slot, offsetsMinutes) => {
+        fc.property(ways, slots, offsets, (way, slot, offsetsMinutes) => {
+          const spots = slotSpots(slot, offsetsMinutes);
+          const steps = stepsOf(way, spots);
           const lastMs = steps.at(-1)?.atMs ?? 0;
-          expect(twice(play(slotSpots(slot, offsetsMinutes), steps, lastMs + 5 * dayMs))).toEqual([]);
+          expect(twice(play(spots, steps, lastMs + 5 * dayMs))).toEqual([]);
         }),
         { numRuns },
       );
@@ -115,17 +138,17 @@ describe("who moves between places", () => {
     "hears of each local date that lies wholly after the last move",
     () => {
       fc.assert(
-        fc.property(ways, slots, fc.constantFrom(-1440, -20, 0, 45, 1440), (steps, slot, offset) => {
+        fc.property(ways, slots, fc.constantFrom(-1440, -20, 0, 45, 1440), (way, slot, offset) => {
+          const spots = slotSpots(slot, [offset]);
+          const steps = stepsOf(way, spots);
           const last = steps.at(-1);
           if (last === undefined) return;
-          const spots = slotSpots(slot, [offset]);
           const spot = spots[last.to];
           if (spot === undefined) return;
           // a moment belongs to the date that it is of, and may come a day before or after it
-          const rings = play(spots, moving(steps), last.atMs + 7 * dayMs).map(markOf);
-          const settledMs = last.atMs + Math.max(0, -offset) * 60_000 + 2000;
-          const dates = datesAfter(spot, slot, settledMs);
-          expect(dates.filter((date) => !rings.some((mark) => mark.startsWith(date)))).toEqual([]);
+          const rings = play(spots, moving(steps), last.atMs + 7 * dayMs);
+          const settledMs = last.atMs + Math.max(0, -offset) * 60_000 + leavingMs;
+          expect(unheard(rings, datesAfter(spot, slot, settledMs), last.atMs)).toEqual([]);
         }),
         { numRuns },
       );
@@ -137,17 +160,16 @@ describe("who moves between places", () => {
     "hears of a wall time that follows them likewise",
     () => {
       fc.assert(
-        fc.property(ways, fc.constantFrom("00:00:00", "07:30:00", "23:45:00"), (steps, time) => {
+        fc.property(ways, fc.constantFrom("00:00:00", "07:30:00", "23:45:00"), (way, time) => {
+          const spots = wallSpots(time);
+          const steps = stepsOf(way, spots);
           const last = steps.at(-1);
           if (last === undefined) return;
-          const spots = wallSpots(time);
           const spot = spots[last.to];
           if (spot === undefined) return;
           const rings = play(spots, moving(steps), last.atMs + 7 * dayMs);
           expect(twice(rings)).toEqual([]);
-          const marks = rings.map(markOf);
-          const dates = datesAfter(spot, null, last.atMs + 2000);
-          expect(dates.filter((date) => !marks.some((mark) => mark.startsWith(date)))).toEqual([]);
+          expect(unheard(rings, datesAfter(spot, null, last.atMs + leavingMs), last.atMs)).toEqual([]);
         }),
         { numRuns },
       );
@@ -214,6 +236,17 @@ describe("across the date line", () => {
       { atMs: here(apia, 25, 10), to: pagoPago, moves: true },
     ];
     expect(datesOf(steps, here(pagoPago, 26, 12))).toEqual(["Apia 2026-11-25", "Pago Pago 2026-11-26"]);
+  });
+
+  it("back within the seconds in which a move takes effect: goes on as before", () => {
+    const dueMs = play(fajr, [{ atMs: here(apia, 25, 0), to: apia, moves: true }], here(apia, 25, 12))[0]?.dueAtMs ?? 0;
+    const steps = [
+      { atMs: here(apia, 25, 0), to: apia, moves: true },
+      { atMs: dueMs - 1500, to: honolulu, moves: true },
+      { atMs: dueMs - 500, to: apia, moves: true },
+      { atMs: dueMs + hourMs, to: honolulu, moves: true },
+    ];
+    expect(datesOf(steps, here(honolulu, 26, 12))).toEqual(["Apia 2026-11-25", "Honolulu 2026-11-26"]);
   });
 
   it("leaving and subscribing there is as good as moving", () => {

@@ -29,7 +29,8 @@ interface Row {
   readonly rungBefore: RungThrough;
 }
 
-const leavingMs = 2000;
+/** As in src/store/moves.ts. */
+export const leavingMs = 2000;
 
 /**
  * Plays one user's way over the spots, with rows as the store keeps them (one for each spot, written anew by whoever
