@@ -1,3 +1,4 @@
+import type pg from "pg";
 import { type Monotonic, monotonicMs } from "../clock.ts";
 import { CarillonError } from "../errors.ts";
 import type { Rule } from "../reminder/rule.ts";
@@ -6,7 +7,8 @@ import { registerEndpoints, wantedEndpoint } from "./endpoints.ts";
 import { type Executor, inTransaction } from "./executor.ts";
 import { wakePlanner } from "./jobs.ts";
 import { beginningsOf, countsOncePerLocalDay } from "./local-days.ts";
-import { dependsOnUser, followsUser, followZones } from "./moves.ts";
+import { dependsOnUser, followZones } from "./moves.ts";
+import { assertZonesHold, ZoneChanged } from "./own-zone.ts";
 import { type FoundPlace, foundPlaceOf, type PlaceTimesRow, placeTimesColumns } from "./place-times.ts";
 import { findOrCreateSchedules, nextPromised, type ScheduleRef } from "./schedules.ts";
 import { stand, subscriptionIdOf } from "./standing.ts";
@@ -58,7 +60,7 @@ export async function subscribe(
 ): Promise<SavedSubscription[]> {
   const now = options.now ?? monotonicMs;
   let resolvedAtMs = 0;
-  const { resolved, stored } = await inTransaction(db, async (client) => {
+  const { resolved, stored } = await inOneZone(db, async (client) => {
     const resolved = await resolveRequests(client, requests);
     resolvedAtMs = now();
     const users = await storeUsers(client, resolved);
@@ -90,6 +92,20 @@ export async function subscribe(
   });
 }
 
+/**
+ * One transaction, and again where a user's zone, of which a rule was made, was changed before the user's row was
+ * locked: to lock it before reading it would take locks out of their order (see findOrCreateUsers).
+ */
+async function inOneZone<T>(db: Database, run: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await inTransaction(db, run);
+    } catch (error) {
+      if (!(error instanceof ZoneChanged)) throw error;
+    }
+  }
+}
+
 async function storeUsers(executor: Executor, resolved: ResolvedRequests): Promise<Map<string, UserRef>> {
   const wanted = new Map<string, WantedUser>();
   for (const { request } of resolved.items) {
@@ -113,6 +129,7 @@ async function storeUsers(executor: Executor, resolved: ResolvedRequests): Promi
       executor,
       [...toLock].map((userId) => refOf(users, userId)),
     );
+  await assertZonesHold(executor, resolved.ownZones);
   if (zoned.length > 0) {
     await setZones(
       executor,
@@ -182,9 +199,9 @@ async function storeSubscriptions(
   });
 }
 
-/** Users whose subscriptions may have to follow them: their zone was given, or is what a rule was found by. */
+/** Users whose subscriptions may have to follow them: their zone was given. */
 function followed(items: readonly ResolvedRequest[], users: ReadonlyMap<string, UserRef>): UserRef[] {
-  const moving = items.filter(({ request, rule }) => request.zone !== undefined || followsUser(rule));
+  const moving = items.filter(({ request }) => request.zone !== undefined);
   return [...new Set(moving.map(({ request }) => request.userId))].map((userId) => refOf(users, userId));
 }
 

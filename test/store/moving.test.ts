@@ -64,7 +64,7 @@ const slot = (city: City, offsetsMinutes: readonly number[] = [0], name = "dhuhr
   timetable: { where: { key: city }, slot: name, offsetsMinutes },
 });
 /** In the user's own zone. */
-const daily = (time = "07:30", zone = "Europe/Istanbul"): When => ({ daily: { time, zone, follows: "user" } });
+const daily = (time = "07:30"): When => ({ daily: { time } });
 
 const move = (id: string, city: City, more: Partial<MoveOptions> = {}) =>
   moveSubscription(engine.db, id, { key: city }, { ...options, ...more });
