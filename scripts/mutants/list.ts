@@ -238,7 +238,7 @@ export const mutants: readonly Mutant[] = [
   ),
   mutant(
     "intent: who left after the moment is sent to",
-    intent,
+    "src/store/gate.ts",
     `when \${member}.has_left then 30`,
     "when false then 30",
     "test/store/intent.test.ts",
@@ -273,7 +273,7 @@ export const mutants: readonly Mutant[] = [
   ),
   mutant(
     "intent: silence is not asked for",
-    intent,
+    "src/store/gate.ts",
     "and m.muted_until > carillon.clock()",
     "and false",
     "test/store/intent.test.ts",

@@ -321,6 +321,43 @@ describe("a user who moves", () => {
   });
 });
 
+it("takes as many statements for a hundred users who come from elsewhere as for one", async () => {
+  const count = async (group: string, size: number) => {
+    const people = Array.from({ length: size }, (_, index) => `${group}-${index}`);
+    const all = (zone: string, whens: readonly When[]) =>
+      people.flatMap((user) =>
+        whens.map((when) => ({ userId: user, topic: "prayer", when, zone, endpoints: [], pointer: "" })),
+      );
+    await setClock(dhuhrMs("ist") - minuteMs);
+    const saved = await subscribe(engine.db, all("Europe/Istanbul", [slot("ist"), daily()]), options);
+    await setClock(dhuhrMs("ist") + minuteMs);
+    for (const { id, rule } of saved) if (rule.kind === "timetable") await endSubscription(engine.db, id);
+    let statements = 0;
+    const connect = async () => {
+      const client = await engine.db.pool.connect();
+      const query = (...asked: Parameters<typeof client.query>) => {
+        statements += 1;
+        return Reflect.apply(client.query, client, asked);
+      };
+      return Object.assign(Object.create(client), { query, release: (error?: Error) => client.release(error) });
+    };
+    const db = { ...engine.db, pool: Object.assign(Object.create(engine.db.pool), { connect }) };
+    const again = await subscribe(db, all("Europe/Athens", [slot("ath")]), options);
+    expect(new Set(again.map(({ nextDueAt }) => nextDueAt?.getTime()))).toEqual(new Set([dhuhrMs("ath", 1)]));
+    const { there } = await engine.one<{ there: number }>(
+      `select count(*)::int as there from carillon.subscriptions s join carillon.schedules c using (schedule_id)
+       join carillon.users u using (user_number)
+       where u.user_id like $1 and s.ended_at is null and c.rule ->> 'zone' = 'Europe/Athens'`,
+      [`${group}-%`],
+    );
+    expect(there).toBe(size);
+    return statements;
+  };
+  // each schedule is there already
+  await count("first", 1);
+  expect(await count("many", 100)).toBe(await count("one", 1));
+});
+
 describe("at once", () => {
   it("two moves of one subscription: one wins, the other hears of it", async () => {
     const { id } = await join(slot("ist"));
