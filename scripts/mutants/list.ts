@@ -253,8 +253,8 @@ export const mutants: readonly Mutant[] = [
   mutant(
     "move: it takes effect at once, while a moment may be coming",
     "src/store/moves.ts",
-    "const leavingMs = 2000;",
-    "const leavingMs = 0;",
+    "[...columns, nowMs + leavingMs]",
+    "[...columns, nowMs]",
     "test/acceptance/users-who-move.test.ts",
   ),
   mutant(
