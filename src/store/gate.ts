@@ -46,3 +46,19 @@ export const mutedOfMany = (page: string) => `
 /** As `gate`, with `mutedOfMany`. */
 export const gateOfMany = (member: string) =>
   gate(member, `(${member}.nth, ${member}.user_number) in (select nth, user_number from muted)`);
+/**
+ * Who has left: their subscription has ended, and they did not just move on. Who moved is still sent to where the moment
+ * came before they did, since the place they moved to begins behind it; unless they have left there, too. (CASE, so that
+ * only the rows of those who moved are looked at twice.)
+ *
+ * @param subscription a row of carillon.subscriptions
+ */
+export const hasLeft = (subscription: string) => `
+  case
+    when ${subscription}.ended_at is null then false
+    when ${subscription}.moved_to is null then true
+    else not exists (
+      select from carillon.subscriptions now_at
+      where now_at.schedule_id = ${subscription}.moved_to and now_at.hash_slot = ${subscription}.hash_slot
+        and now_at.user_number = ${subscription}.user_number and now_at.ended_at is null)
+  end`;

@@ -1,6 +1,6 @@
 import type { Fence } from "./claim.ts";
 import type { Executor } from "./executor.ts";
-import { gateOfMany, mutedOfMany } from "./gate.ts";
+import { gateOfMany, hasLeft, mutedOfMany } from "./gate.ts";
 import { type Chunk, type ChunkRow, chunkOf, endpointsOf, mayBeSent, roll, rollColumns } from "./intent.ts";
 
 /** The first and only chunk of a small group. */
@@ -41,7 +41,7 @@ const intendManyText = `
       select h.nth, h.topic_id, s.hash_slot, s.user_number, s.has_left
       from held h
       cross join lateral (
-        select s.hash_slot, s.user_number, s.ended_at is not null as has_left
+        select s.hash_slot, s.user_number, ${hasLeft("s")} as has_left
         from carillon.subscriptions s
         where s.schedule_id = h.schedule_id
           and (s.hash_slot, s.user_number) > (h.mark_slot, h.mark_user)

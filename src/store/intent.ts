@@ -1,6 +1,6 @@
 import type { Fence } from "./claim.ts";
 import type { Executor, Statement } from "./executor.ts";
-import { gate, mutedIn } from "./gate.ts";
+import { gate, hasLeft, mutedIn } from "./gate.ts";
 
 /** A member that is to be sent to under an intent that stands. */
 export interface Member {
@@ -53,6 +53,8 @@ export interface IntentRequest {
  * - cancel, pause: they set halted_at on the group's row. Whoever locks the row first is first: an intent that was
  *   waiting checks halted_at on the new row (READ COMMITTED re-evaluates the update's condition) and is refused; an
  *   intent that was first makes the cancel wait, and its send is one that was begun before.
+ * - a move to another place: who stood here when the moment came stays a member of it, whenever the move is committed
+ *   (ended_at lies behind the moment, and moved_to is set): there is no race to decide.
  * - another claim: epoch and token have moved on; refused.
  * - the reply is lost: the same chunk number can't be written twice (key), and `findIntent` tells whether it stands.
  * - the local timer ran ahead: due_at <= carillon.clock() is asked here, where the clock is.
@@ -177,7 +179,7 @@ const intendStatement: Statement = {
       select s.hash_slot, s.user_number, s.has_left
       from held h
       cross join lateral (
-        select s.hash_slot, s.user_number, s.ended_at is not null as has_left
+        select s.hash_slot, s.user_number, ${hasLeft("s")} as has_left
         from carillon.subscriptions s
         where s.schedule_id = h.schedule_id
           and (s.hash_slot, s.user_number) > (h.mark_slot, h.mark_user)
@@ -269,7 +271,7 @@ const intendDeferredStatement: Statement = {
         on e.hash_slot = d.hash_slot and e.user_number = d.user_number and e.ordinal = d.wanted_ordinal
         and e.gone_at is null
       cross join lateral (
-        select s.user_number is null or s.ended_at is not null as has_left, d.user_number, e.ordinal, e.destination_id
+        select s.user_number is null or ${hasLeft("s")} as has_left, d.user_number, e.ordinal, e.destination_id
       ) as asked
       cross join lateral (select ${gate("asked")} as code) c
       where d.attempt = (select min(attempt) from due)

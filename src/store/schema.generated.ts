@@ -795,14 +795,32 @@ export interface Schedules {
   place_id: number | null;
   planned_through: Generated<Timestamp>;
   rule: Json;
+  /**
+   * One topic has one schedule for a rule: the hash of the rule's canonical form.
+   */
+  rule_hash: Generated<Buffer>;
   schedule_id: Generated<Int8>;
   topic_id: number;
 }
 
 export interface Subscriptions {
+  /**
+   * moments from here on are not theirs any more; null: it stands. Ahead of now by seconds: they are just moving away
+   */
   ended_at: Timestamp | null;
   hash_slot: number;
+  /**
+   * the schedule that they moved on to, where they did not simply leave: a moment from before ended_at is still sent
+   */
+  moved_to: Int8 | null;
+  /**
+   * who came from another place: by offset in minutes, the last local date (or date-time) that had rung for them when they came, {"0": "2026-11-24"}; null: none had
+   */
+  rung_through: Json | null;
   schedule_id: Int8;
+  /**
+   * moments from here on are theirs. It may lie ahead of now: who moved here counts from behind what has rung elsewhere
+   */
   subscribed_at: Generated<Timestamp>;
   user_number: Int8;
 }
@@ -844,6 +862,10 @@ export interface Topics {
   expires_after_ms: Generated<number>;
   group_count: number | null;
   name: string;
+  /**
+   * who moves gets one slot (and offset) of one local date once; null: for timetable rules yes, for others no
+   */
+  once_per_local_day: boolean | null;
   paused_at: Timestamp | null;
   title: Generated<string>;
   topic_id: Generated<number>;

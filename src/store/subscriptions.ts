@@ -1,3 +1,4 @@
+import type pg from "pg";
 import { type Monotonic, monotonicMs } from "../clock.ts";
 import { CarillonError } from "../errors.ts";
 import type { Rule } from "../reminder/rule.ts";
@@ -5,8 +6,12 @@ import type { Database } from "./database.ts";
 import { registerEndpoints, wantedEndpoint } from "./endpoints.ts";
 import { type Executor, inTransaction } from "./executor.ts";
 import { wakePlanner } from "./jobs.ts";
+import { beginningsOf, countsOncePerLocalDay } from "./local-days.ts";
+import { dependsOnUser, followZones } from "./moves.ts";
+import { assertZonesHold, ZoneChanged } from "./own-zone.ts";
 import { type FoundPlace, foundPlaceOf, type PlaceTimesRow, placeTimesColumns } from "./place-times.ts";
 import { findOrCreateSchedules, nextPromised, type ScheduleRef } from "./schedules.ts";
+import { stand, subscriptionIdOf } from "./standing.ts";
 import {
   type ResolvedRequest,
   type ResolvedRequests,
@@ -24,8 +29,11 @@ export interface Subscription {
   readonly scheduleId: string;
   readonly rule: Rule;
   readonly place: FoundPlace | null;
+  /** ahead of now for who moved here: their moments begin behind what has rung elsewhere for this local day */
   readonly subscribedAt: Date;
   readonly endedAt: Date | null;
+  /** who moved to another place or zone did not leave: the id of where they are now */
+  readonly movedTo?: string;
   /** the next moment that is promised: at least 1 s after the commit; null when it has ended or is paused */
   readonly nextDueAt: Date | null;
 }
@@ -52,12 +60,13 @@ export async function subscribe(
 ): Promise<SavedSubscription[]> {
   const now = options.now ?? monotonicMs;
   let resolvedAtMs = 0;
-  const { resolved, stored } = await inTransaction(db, async (client) => {
+  const { resolved, stored } = await inOneZone(db, async (client) => {
     const resolved = await resolveRequests(client, requests);
     resolvedAtMs = now();
     const users = await storeUsers(client, resolved);
     const schedules = await storeSchedules(client, resolved.items);
-    const stored = await storeSubscriptions(client, resolved.items, users, schedules);
+    const stored = await storeSubscriptions(client, resolved, users, schedules);
+    await followZones(client, followed(resolved.items, users), options.planHorizonMs, now);
     if (needsPlanner(resolved, schedules, options.planHorizonMs)) await wakePlanner(client);
     return { resolved, stored };
   });
@@ -69,7 +78,7 @@ export async function subscribe(
     if (row === undefined) throw new CarillonError("internal", "A subscription was not stored.");
     const { schedule, user, subscribedAt, created } = row;
     return {
-      id: `${schedule.scheduleId}-${user.userNumber}`,
+      id: subscriptionIdOf(schedule.scheduleId, user.userNumber),
       userId: item.request.userId,
       topic: item.topic.name,
       scheduleId: schedule.scheduleId,
@@ -77,10 +86,24 @@ export async function subscribe(
       place: item.place,
       subscribedAt,
       endedAt: null,
-      nextDueAt: item.topic.paused || schedule.paused ? null : promisedOf(item, schedule),
+      nextDueAt: item.topic.paused || schedule.paused ? null : promisedOf(item, schedule, subscribedAt),
       created,
     };
   });
+}
+
+/**
+ * One transaction, and again where a user's zone, of which a rule was made, was changed before the user's row was
+ * locked: to lock it before reading it would take locks out of their order (see findOrCreateUsers).
+ */
+async function inOneZone<T>(db: Database, run: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await inTransaction(db, run);
+    } catch (error) {
+      if (!(error instanceof ZoneChanged)) throw error;
+    }
+  }
 }
 
 async function storeUsers(executor: Executor, resolved: ResolvedRequests): Promise<Map<string, UserRef>> {
@@ -94,12 +117,19 @@ async function storeUsers(executor: Executor, resolved: ResolvedRequests): Promi
 
   const zoned = [...wanted.values()].filter(({ zone, locale }) => zone !== undefined || locale !== undefined);
   const reached = resolved.items.filter(({ request }) => request.endpoints.length > 0);
-  const toLock = new Set([...zoned, ...reached.map((item) => item.request)].map((user) => user.userId));
+  // and whoever might be moving just now, or have moved
+  const movable = resolved.items.filter(
+    ({ topic, rule }) => dependsOnUser(rule) || countsOncePerLocalDay(topic.oncePerLocalDay, rule),
+  );
+  const toLock = new Set(
+    [...zoned, ...[...reached, ...movable].map((item) => item.request)].map((user) => user.userId),
+  );
   if (toLock.size > 0)
     await lockUsers(
       executor,
       [...toLock].map((userId) => refOf(users, userId)),
     );
+  await assertZonesHold(executor, resolved.ownZones);
   if (zoned.length > 0) {
     await setZones(
       executor,
@@ -144,47 +174,35 @@ interface StoredSubscription {
   readonly created: boolean;
 }
 
-/**
- * Rows are taken in the order of their positions. `xmax = 0` tells an inserted row from one that was there: Postgres
- * has a word for it only from version 18 on.
- */
 async function storeSubscriptions(
   executor: Executor,
-  items: readonly ResolvedRequest[],
+  { items, nowMs }: ResolvedRequests,
   users: ReadonlyMap<string, UserRef>,
   schedules: readonly ScheduleRef[],
 ): Promise<StoredSubscription[]> {
-  const positions = items.flatMap((item, index) => {
+  const joining = items.flatMap((item, index) => {
     const schedule = schedules[index];
-    return schedule === undefined ? [] : [{ schedule, user: refOf(users, item.request.userId) }];
+    if (schedule === undefined) return [];
+    const { scheduleId, rule } = schedule;
+    return [
+      { user: refOf(users, item.request.userId), topic: item.topic, schedule, scheduleId, rule, place: item.place },
+    ];
   });
-  const distinct = [...new Map(positions.map((position) => [idOf(position), position])).values()];
-  const { rows } = await executor.query<{ id: string; subscribed_at: Date; created: boolean }>(
-    `insert into carillon.subscriptions as s (schedule_id, hash_slot, user_number, subscribed_at)
-     select w.schedule_id, w.hash_slot, w.user_number, now.at
-     from unnest($1::bigint[], $2::int[], $3::bigint[]) as w (schedule_id, hash_slot, user_number)
-     cross join (select carillon.clock() as at offset 0) as now
-     order by w.schedule_id, w.hash_slot, w.user_number
-     on conflict (schedule_id, hash_slot, user_number) do update set
-       ended_at = null,
-       subscribed_at = case when s.ended_at is null then s.subscribed_at else carillon.clock() end
-     returning s.schedule_id || '-' || s.user_number as id, s.subscribed_at, s.xmax = 0 as created`,
-    [
-      distinct.map(({ schedule }) => schedule.scheduleId),
-      distinct.map(({ user }) => user.hashSlot),
-      distinct.map(({ user }) => user.userNumber),
-    ],
+  const beginnings = await beginningsOf(executor, joining, nowMs);
+  const stood = await stand(
+    executor,
+    joining.map(({ user, scheduleId }, index) => ({ user, scheduleId, beginning: beginnings[index] ?? null })),
   );
-  const stored = new Map(rows.map((row) => [row.id, row]));
-  const seen = new Set<string>();
-  return positions.map((position) => {
-    const id = idOf(position);
-    const row = stored.get(id);
-    if (row === undefined) throw new CarillonError("internal", "A subscription was not stored.");
-    const created = row.created && !seen.has(id);
-    seen.add(id);
-    return { ...position, subscribedAt: row.subscribed_at, created };
+  return stood.flatMap((row, index) => {
+    const each = joining[index];
+    return each === undefined ? [] : [{ schedule: each.schedule, user: each.user, ...row }];
   });
+}
+
+/** Users whose subscriptions may have to follow them: their zone was given. */
+function followed(items: readonly ResolvedRequest[], users: ReadonlyMap<string, UserRef>): UserRef[] {
+  const moving = items.filter(({ request }) => request.zone !== undefined);
+  return [...new Set(moving.map(({ request }) => request.userId))].map((userId) => refOf(users, userId));
 }
 
 function needsPlanner(resolved: ResolvedRequests, schedules: readonly ScheduleRef[], planHorizonMs: number): boolean {
@@ -193,20 +211,53 @@ function needsPlanner(resolved: ResolvedRequests, schedules: readonly ScheduleRe
   );
 }
 
-function rememberedPromises(committedMs: number): (item: ResolvedRequest, schedule: ScheduleRef) => Date | null {
+function rememberedPromises(
+  committedMs: number,
+): (item: ResolvedRequest, schedule: ScheduleRef, subscribedAt: Date) => Date | null {
   const known = new Map<string, Date | null>();
-  return (item, schedule) => {
-    const { scheduleId } = schedule;
-    if (!known.has(scheduleId)) known.set(scheduleId, nextPromised(schedule.rule, item.place, committedMs));
-    return known.get(scheduleId) ?? null;
+  return (item, schedule, subscribedAt) => {
+    const countsFromMs = subscribedAt.getTime();
+    const key = countsFromMs > committedMs ? `${schedule.scheduleId} ${countsFromMs}` : schedule.scheduleId;
+    const before = known.get(key);
+    if (before !== undefined) return before;
+    const promised = nextPromised(schedule.rule, item.place, committedMs, countsFromMs);
+    known.set(key, promised);
+    return promised;
   };
 }
 
 /** @throws unknown_subscription */
-export async function readSubscription(db: Database, id: string): Promise<Subscription> {
+export function readSubscription(db: Database, id: string): Promise<Subscription> {
+  return findSubscription(db.pool, id);
+}
+
+/** @throws unknown_subscription */
+export async function findSubscription(executor: Executor, id: string): Promise<Subscription> {
   const [scheduleId, userNumber] = positionOf(id);
-  const { rows } = await db.pool.query<SubscriptionRow>(
-    `select s.schedule_id, s.user_number, u.user_id, o.name as topic, c.rule, s.subscribed_at, s.ended_at,
+  const [found] = await selectSubscriptions(executor, "s.schedule_id = $1 and u.user_number = $2", [
+    scheduleId,
+    userNumber,
+  ]);
+  if (found === undefined) throw noSubscription(id);
+  return found;
+}
+
+/** What stands live for a user and depends on where they are, in the order of its ids. */
+export function readMovable(executor: Executor, { userNumber }: UserRef): Promise<Subscription[]> {
+  const where = `u.user_number = $1 and s.ended_at is null
+    and (c.rule ->> 'kind' = 'timetable' or c.rule ->> 'follows' = 'user')
+    order by s.schedule_id`;
+  return selectSubscriptions(executor, where, [userNumber]);
+}
+
+/** @param where a condition on users u, subscriptions s, schedules c, topics o and places p */
+async function selectSubscriptions(
+  executor: Executor,
+  where: string,
+  values: readonly unknown[],
+): Promise<Subscription[]> {
+  const { rows } = await executor.query<SubscriptionRow>(
+    `select s.schedule_id, s.user_number, u.user_id, o.name as topic, c.rule, s.subscribed_at, s.ended_at, s.moved_to,
             o.paused_at is not null or c.paused_at is not null as paused,
             extract(epoch from carillon.clock())::float8 * 1000 as now_ms, ${placeTimesColumns}
      from carillon.users u
@@ -215,14 +266,17 @@ export async function readSubscription(db: Database, id: string): Promise<Subscr
      join carillon.topics o on o.topic_id = c.topic_id
      left join carillon.places p on p.place_id = c.place_id
      left join carillon.timetables t on t.timetable_id = p.timetable_id
-     where s.schedule_id = $1 and u.user_number = $2`,
-    [scheduleId, userNumber],
+     where ${where}`,
+    [...values],
   );
-  const [row] = rows;
-  if (row === undefined) throw noSubscription(id);
+  return rows.map(subscriptionOf);
+}
+
+function subscriptionOf(row: SubscriptionRow): Subscription {
   const place = row.place_id === null ? null : foundPlaceOf(row);
+  const over = row.ended_at !== null || row.paused;
   return {
-    id,
+    id: subscriptionIdOf(row.schedule_id, row.user_number),
     userId: row.user_id,
     topic: row.topic,
     scheduleId: row.schedule_id,
@@ -230,7 +284,8 @@ export async function readSubscription(db: Database, id: string): Promise<Subscr
     place,
     subscribedAt: row.subscribed_at,
     endedAt: row.ended_at,
-    nextDueAt: row.ended_at !== null || row.paused ? null : nextPromised(row.rule, place, row.now_ms),
+    ...(row.moved_to === null ? {} : { movedTo: subscriptionIdOf(row.moved_to, row.user_number) }),
+    nextDueAt: over ? null : nextPromised(row.rule, place, row.now_ms, row.subscribed_at.getTime()),
   };
 }
 
@@ -259,6 +314,7 @@ interface SubscriptionRow extends PlaceTimesRow {
   readonly rule: Rule;
   readonly subscribed_at: Date;
   readonly ended_at: Date | null;
+  readonly moved_to: string | null;
   readonly paused: boolean;
   readonly now_ms: number;
 }
@@ -270,10 +326,6 @@ function positionOf(id: string): readonly [scheduleId: string, userNumber: strin
   const [, scheduleId, userNumber] = idForm.exec(id) ?? [];
   if (scheduleId === undefined || userNumber === undefined) throw noSubscription(id);
   return [scheduleId, userNumber];
-}
-
-function idOf({ schedule, user }: { readonly schedule: ScheduleRef; readonly user: UserRef }): string {
-  return `${schedule.scheduleId}-${user.userNumber}`;
 }
 
 function refOf(users: ReadonlyMap<string, UserRef>, userId: string): UserRef {

@@ -18,6 +18,8 @@ export interface Topic {
   readonly catchUp: CatchUpPolicy;
   /** preset; null: by population */
   readonly groupCount: number | null;
+  /** who moves gets a slot (and offset) of one local date once; null: where the rule is of a timetable */
+  readonly oncePerLocalDay: boolean | null;
   readonly pausedAt: Date | null;
   readonly version: number;
   readonly updatedAt: Date;
@@ -35,6 +37,7 @@ export interface TopicSettings {
   readonly catchUp?: CatchUpPolicy | undefined;
   /** at least 2 */
   readonly groupCount?: number | null | undefined;
+  readonly oncePerLocalDay?: boolean | null | undefined;
 }
 
 /** @throws name_taken */
@@ -86,15 +89,20 @@ export interface TopicRef {
   readonly topicId: number;
   readonly name: string;
   readonly paused: boolean;
+  /** as in Topic */
+  readonly oncePerLocalDay: boolean | null;
 }
 
 /** The topics with these names; a name that is missing in the result is unknown. */
 export async function findTopics(executor: Executor, names: readonly string[]): Promise<Map<string, TopicRef>> {
-  const { rows } = await executor.query<{ topic_id: number; name: string; paused: boolean }>(
-    "select topic_id, name, paused_at is not null as paused from carillon.topics where name = any($1::text[])",
+  const { rows } = await executor.query<{ topic_id: number; name: string; paused: boolean; once: boolean | null }>(
+    `select topic_id, name, paused_at is not null as paused, once_per_local_day as once
+     from carillon.topics where name = any($1::text[])`,
     [names],
   );
-  return new Map(rows.map((row) => [row.name, { topicId: row.topic_id, name: row.name, paused: row.paused }]));
+  return new Map(
+    rows.map(({ topic_id: topicId, name, paused, once }) => [name, { topicId, name, paused, oncePerLocalDay: once }]),
+  );
 }
 
 /** A unique violation becomes `name_taken`; anything else stays what it is. */
@@ -107,7 +115,7 @@ export function asNameTaken(error: unknown, noun: string, name: string): unknown
 }
 
 function columnsOf(settings: TopicSettings) {
-  const { title, body, data, deliveryMode, expiresAfterMs, catchUp, groupCount } = settings;
+  const { title, body, data, deliveryMode, expiresAfterMs, catchUp, groupCount, oncePerLocalDay } = settings;
   return {
     ...(title === undefined ? {} : { title }),
     ...(body === undefined ? {} : { body }),
@@ -116,6 +124,7 @@ function columnsOf(settings: TopicSettings) {
     ...(expiresAfterMs === undefined ? {} : { expires_after_ms: expiresAfterMs }),
     ...(catchUp === undefined ? {} : { catch_up: catchUp }),
     ...(groupCount === undefined ? {} : { group_count: groupCount }),
+    ...(oncePerLocalDay === undefined ? {} : { once_per_local_day: oncePerLocalDay }),
   };
 }
 
@@ -131,6 +140,7 @@ function topicOf(row: Selectable<DB["topics"]>): Topic {
     expiresAfterMs: row.expires_after_ms,
     catchUp: row.catch_up as CatchUpPolicy,
     groupCount: row.group_count,
+    oncePerLocalDay: row.once_per_local_day,
     pausedAt: row.paused_at,
     version: row.version,
     updatedAt: row.updated_at,

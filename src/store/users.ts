@@ -1,6 +1,6 @@
 import { CarillonError } from "../errors.ts";
 import type { Database } from "./database.ts";
-import { type Executor, inTransaction } from "./executor.ts";
+import type { Executor } from "./executor.ts";
 
 export interface User {
   /** the outside id */
@@ -72,6 +72,16 @@ export async function findUsers(executor: Executor, userIds: readonly string[]):
   return new Map(rows.map((row) => [row.user_id, refOf(row)]));
 }
 
+/** The zones of those of the users who exist and have one, by outside id. */
+export async function zonesOf(executor: Executor, userIds: readonly string[]): Promise<Map<string, string>> {
+  if (userIds.length === 0) return new Map();
+  const { rows } = await executor.query<{ user_id: string; zone: string }>(
+    "select user_id, zone from carillon.users where user_id = any($1::text[]) and zone is not null",
+    [userIds],
+  );
+  return new Map(rows.map((row) => [row.user_id, row.zone]));
+}
+
 /** @throws unknown_user */
 export async function findUser(executor: Executor, userId: string): Promise<UserRef> {
   const user = (await findUsers(executor, [userId])).get(userId);
@@ -123,32 +133,51 @@ export async function setZones(
   );
 }
 
+/** A user's row, locked by the caller's transaction. */
+export interface LockedUser extends User, UserRef {}
+
 /**
- * Makes the user if there is none, and replaces zone and locale with what is given (null: none), at the endpoints too.
+ * Takes the user's row, which is made where there is none.
+ *
+ * @param create false: a user who is missing is a mistake
+ * @throws unknown_user
+ */
+export async function takeUser(
+  executor: Executor,
+  userId: string,
+  create: boolean,
+): Promise<LockedUser & { readonly created: boolean }> {
+  const made = create
+    ? await executor.query("insert into carillon.users (user_id) values ($1) on conflict do nothing", [userId])
+    : null;
+  const { rows } = await executor.query<UserRow & UserRefRow>(
+    `select user_id, zone, locale, created_at, user_number, hash_slot
+     from carillon.users where user_id = $1 for no key update`,
+    [userId],
+  );
+  const row = one(rows, userId);
+  return { ...userOf(row), ...refOf(row), created: made?.rowCount === 1 };
+}
+
+/**
+ * Replaces zone and locale of a user whose row the caller has locked (null: none), at the endpoints too.
  *
  * @param settings.zone a known IANA zone, which the caller has checked
  */
-export function saveUser(
-  db: Database,
-  userId: string,
+export async function writeSettings(
+  executor: Executor,
+  user: UserRef,
   settings: { readonly zone: string | null; readonly locale: string | null },
-): Promise<User & { readonly created: boolean }> {
-  const { zone, locale } = settings;
-  return inTransaction(db, async (client) => {
-    const { rows } = await client.query<UserRow & UserRefRow & { created: boolean }>(
-      `insert into carillon.users as u (user_id, zone, locale) values ($1, $2, $3)
-       on conflict (user_id) do update set zone = excluded.zone, locale = excluded.locale
-       returning user_id, zone, locale, created_at, user_number, hash_slot, u.xmax = 0 as created`,
-      [userId, zone, locale],
-    );
-    const row = one(rows, userId);
-    await client.query(
-      `update carillon.endpoints set zone = $3, locale = $4
-       where hash_slot = $1 and user_number = $2 and (zone, locale) is distinct from ($3, $4)`,
-      [row.hash_slot, row.user_number, zone, locale],
-    );
-    return { ...userOf(row), created: row.created };
-  });
+): Promise<void> {
+  await executor.query(
+    `with copied as (
+       update carillon.endpoints set zone = $3, locale = $4
+       where hash_slot = $1 and user_number = $2 and (zone, locale) is distinct from ($3, $4)
+     )
+     update carillon.users set zone = $3, locale = $4
+     where user_number = $2 and (zone, locale) is distinct from ($3, $4)`,
+    [user.hashSlot, user.userNumber, settings.zone, settings.locale],
+  );
 }
 
 /** @throws unknown_user */

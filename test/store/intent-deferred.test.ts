@@ -109,6 +109,24 @@ describe("intendDeferred", () => {
     expect(chunk.members.map((member) => member.ordinal)).toEqual([2]);
   });
 
+  it("tries again for who has moved on since, unless they have left where they went", async () => {
+    const { moment, group } = await deferredMoment({ users: 2 });
+    const elsewhere = (await engine.moment({ users: 0 })).scheduleId;
+    await engine.rows(
+      "update carillon.subscriptions set ended_at = carillon.clock(), moved_to = $2 where schedule_id = $1",
+      [moment.scheduleId, elsewhere],
+    );
+    await engine.rows(
+      `insert into carillon.subscriptions (schedule_id, user_number, hash_slot, ended_at)
+       select $1, user_number, hash_slot, case when user_number = $2 then carillon.clock() end
+       from carillon.subscriptions where schedule_id = $3`,
+      [elsewhere, at(moment, 0), moment.scheduleId],
+    );
+    const chunk = await intendDeferredSurely(engine.db.pool, group, { chunkNumber: 1 });
+    expect(numbersOf(chunk)).toEqual([at(moment, 1)]);
+    expect((await codesOf(moment, 1)).codes).toEqual([30, 0]);
+  });
+
   describe.each([
     ["certainly not sent", false],
     ["perhaps sent", true],

@@ -178,6 +178,27 @@ describe.each([
     expect(await engine.group(moment)).toMatchObject({ intended: 5, suppressed: 1 });
   });
 
+  it("takes who has moved on since the moment, unless they have left where they went", async () => {
+    const moment = await engine.moment({ users: 5 });
+    const elsewhere = (await engine.moment({ users: 0 })).scheduleId;
+    const goes = async (index: number, endedThere: string) => {
+      await changeSubscription(moment, index, `ended_at = carillon.clock(), moved_to = ${elsewhere}`);
+      await engine.rows(
+        `insert into carillon.subscriptions (schedule_id, user_number, hash_slot, ended_at) values ($1, $2, $3, ${endedThere})`,
+        [elsewhere, at(moment, index).userNumber, at(moment, index).hashSlot],
+      );
+    };
+    await goes(0, "null");
+    await goes(1, "carillon.clock()");
+    await changeSubscription(moment, 2, "ended_at = carillon.clock()");
+    // before the moment
+    const due = `(select due_at from carillon.time_buckets where bucket_id = ${moment.bucketId})`;
+    await changeSubscription(moment, 3, `ended_at = ${due}, moved_to = ${elsewhere}`);
+    const chunk = await take(await engine.claim(moment));
+    expect(numbersOf(chunk)).toEqual([0, 4].map((index) => at(moment, index).userNumber));
+    expect(await chunksOf(moment)).toMatchObject([{ codes: [0, 30, 30, 0] }]);
+  });
+
   it("records whom the gate refuses, with the first reason that holds", async () => {
     const moment = await engine.moment({ users: 10 });
     const { destination_id: destinationId } = await engine.one<{ destination_id: number }>(

@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { inTransaction } from "../../src/store/executor.ts";
+import { changeUser } from "../../src/store/moving.ts";
 import { listMutes, removeMute, saveMute } from "../../src/store/mutes.ts";
 import { createTopic } from "../../src/store/topics.ts";
-import { findOrCreateUsers, findUser, lockUsers, readUser, saveUser, setZones } from "../../src/store/users.ts";
+import { findOrCreateUsers, findUser, lockUsers, readUser, setZones } from "../../src/store/users.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 
 let test: TestDatabase;
@@ -40,7 +41,9 @@ describe("users", () => {
     if (made === undefined) throw new Error("not made");
     await setZones(pool, [{ ...made, locale: "de" }]);
     expect(await readUser(test.database, "zoned")).toMatchObject({ zone: "UTC", locale: "de" });
-    expect(await saveUser(test.database, "zoned", { zone: null, locale: null })).toMatchObject({ created: false });
+    const nothing = { zone: null, locale: null, create: true };
+    const changed = await changeUser(test.database, "zoned", nothing, { planHorizonMs: 0 });
+    expect(changed.user).toMatchObject({ created: false, zone: null, locale: null });
     expect(await readUser(test.database, "zoned")).toMatchObject({ zone: null, locale: null });
     expect(await findUser(pool, "zoned")).toEqual(made);
     await expect(findUser(pool, "none")).rejects.toMatchObject({ code: "unknown_user" });
@@ -52,7 +55,7 @@ describe("mutes", () => {
   it("are one per topic and one for all, and don't show when they have run out", async () => {
     const db = test.database;
     const { topicId } = await createTopic(db, "live", {});
-    const user = await saveUser(db, "muted", { zone: null, locale: null });
+    const { user } = await changeUser(db, "muted", { create: true }, { planHorizonMs: 0 });
     const until = new Date("2999-01-01T00:00:00Z");
     await saveMute(db, user.userId, { topic: "live", until: null });
     await saveMute(db, user.userId, { topic: "live", until });

@@ -107,7 +107,7 @@ const faultTexts: readonly { readonly name: ViolationName; readonly text: string
       join carillon.users u on u.user_number = m.user_number
       join carillon.subscriptions s
         on s.schedule_id = b.schedule_id and s.hash_slot = u.hash_slot and s.user_number = u.user_number
-      where not m.refused and s.ended_at < m.intent_at - interval '1 second'`,
+      where not m.refused and s.moved_to is null and s.ended_at < m.intent_at - interval '1 second'`,
   },
   {
     name: "sent after cancelling",

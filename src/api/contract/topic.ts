@@ -19,6 +19,8 @@ const settings = {
     })
     .nullable()
     .optional(),
+  /** null: for timetable rules yes, for others no */
+  oncePerLocalDay: z.boolean().nullable().optional(),
 };
 
 export const newTopic = z.strictObject({ name: slugText, ...settings });

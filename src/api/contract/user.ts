@@ -1,11 +1,17 @@
 import { z } from "zod";
 import { localeText, text, userIdText, zoneText } from "./contract.ts";
+import { countPlaces, whereFields } from "./subscription.ts";
 
 /** What is left out is taken away: this replaces. */
 export const userSettings = z.strictObject({
   zone: zoneText.nullable().default(null),
   locale: localeText.nullable().default(null),
 });
+
+/** What is left out stays; a place is where the user has moved to. */
+export const userPatch = z
+  .strictObject({ zone: zoneText.nullable().optional(), locale: localeText.nullable().optional(), ...whereFields })
+  .refine((patch) => countPlaces(patch) <= 1, "Say where by one of place, placeId and coordinates");
 
 /** A user id in a path. */
 export const userPath = z.strictObject({ userId: userIdText });

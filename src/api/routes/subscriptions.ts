@@ -1,12 +1,15 @@
 import { z } from "zod";
 import { CarillonError } from "../../errors.ts";
+import { moveSubscription } from "../../store/moving.ts";
 import type { PlaceQuery } from "../../store/place-times.ts";
 import type { SubscriptionRequest, When } from "../../store/subscription-request.ts";
 import { endSubscription, readSubscription, type Subscription, subscribe } from "../../store/subscriptions.ts";
 import { itemPointer, oneOrMany, parser, text } from "../contract/contract.ts";
-import { type NewSubscription, newSubscription } from "../contract/subscription.ts";
+import { type NewSubscription, newSubscription, subscriptionPatch } from "../contract/subscription.ts";
 import type { ApiDeps } from "../deps.ts";
 import { type Route, route } from "../route.ts";
+import { shownMove } from "./moves.ts";
+import { type GivenPlace, placeQueryOf } from "./place-query.ts";
 import { shownPlace } from "./schedules.ts";
 
 const subscriptionPath = z.strictObject({ id: text(1, 100) });
@@ -41,6 +44,17 @@ export function subscriptionRoutes({ db, planHorizonMs }: ApiDeps): Route[] {
       run: async ({ params: { id } }) => ({ status: 200, body: shown(await readSubscription(db, id)) }),
     }),
     route({
+      method: "patch",
+      path: "/subscriptions/:id",
+      scope: "subscribe",
+      params,
+      body: parser(subscriptionPatch),
+      run: async ({ params: { id }, body }) => {
+        const moved = await moveSubscription(db, id, whereOf(body), { planHorizonMs });
+        return { status: 200, body: shownMove(moved) };
+      },
+    }),
+    route({
       method: "delete",
       path: "/subscriptions/:id",
       scope: "subscribe",
@@ -55,20 +69,21 @@ function requestOf(item: NewSubscription, pointer: string): SubscriptionRequest 
   return { userId, topic, zone, locale, endpoints, pointer, when: whenOf(item) };
 }
 
-/** The contract has made sure that there is exactly one of the three. */
-function whenOf({ at, daily, timetable }: NewSubscription): When {
+/** The contract has made sure that there is exactly one of the four. */
+function whenOf({ at, daily, recurrence, timetable }: NewSubscription): When {
   if (at !== undefined) return { at };
   if (daily !== undefined) return { daily };
+  if (recurrence !== undefined) return { recurrence };
   if (timetable === undefined) throw new CarillonError("internal", "A subscription came without its moment.");
-  const { slot, offsetMinutes = 0 } = timetable;
-  return { timetable: { where: whereOf(timetable), slot, offsetMinutes } };
+  const { place, placeId, coordinates, ...said } = timetable;
+  return { timetable: { where: whereOf({ place, placeId, coordinates }), ...said } };
 }
 
-function whereOf({ place, placeId, coordinates }: NonNullable<NewSubscription["timetable"]>): PlaceQuery {
-  if (place !== undefined) return { key: place };
-  if (placeId !== undefined) return { placeId };
-  if (coordinates !== undefined) return coordinates;
-  throw new CarillonError("internal", "A subscription came without its place.");
+/** The contract has made sure that there is one of the three. */
+function whereOf(given: GivenPlace): PlaceQuery {
+  const where = placeQueryOf(given);
+  if (where === undefined) throw new CarillonError("internal", "A request came without its place.");
+  return where;
 }
 
 function shown({ place, ...subscription }: Subscription) {

@@ -1,14 +1,17 @@
 import { deliveryHistory } from "../../store/delivery-history.ts";
+import { changeUser } from "../../store/moving.ts";
 import { listMutes, removeMute, saveMute } from "../../store/mutes.ts";
-import { readUser, saveUser } from "../../store/users.ts";
+import { readUser } from "../../store/users.ts";
 import { assertZone, usualZoneName } from "../../timetable/civil-time.ts";
 import { parseInstant } from "../../timetable/rule-check.ts";
 import { parser } from "../contract/contract.ts";
-import { deliveriesQuery, mute, mutePath, userPath, userSettings } from "../contract/user.ts";
+import { deliveriesQuery, mute, mutePath, userPatch, userPath, userSettings } from "../contract/user.ts";
 import type { ApiDeps } from "../deps.ts";
 import { type Route, route } from "../route.ts";
+import { shownMove } from "./moves.ts";
+import { placeQueryOf } from "./place-query.ts";
 
-export function userRoutes({ db }: ApiDeps): Route[] {
+export function userRoutes({ db, planHorizonMs }: ApiDeps): Route[] {
   const params = parser(userPath, ":");
   return [
     route({
@@ -18,10 +21,24 @@ export function userRoutes({ db }: ApiDeps): Route[] {
       params,
       body: parser(userSettings),
       run: async ({ params: { userId }, body: { zone, locale } }) => {
-        if (zone !== null) assertZone(zone, "/zone");
-        const usualZone = zone === null ? null : usualZoneName(zone);
-        const { created, ...body } = await saveUser(db, userId, { zone: usualZone, locale });
-        return { status: created ? 201 : 200, body };
+        const change = { zone: knownZone(zone), locale, create: true };
+        const { user, subscriptions } = await changeUser(db, userId, change, { planHorizonMs });
+        const { created, ...rest } = user;
+        return { status: created ? 201 : 200, body: { ...rest, subscriptions: subscriptions.map(shownMove) } };
+      },
+    }),
+    route({
+      method: "patch",
+      path: "/users/:userId",
+      scope: "subscribe",
+      params,
+      body: parser(userPatch),
+      run: async ({ params: { userId }, body: { zone, locale, ...place } }) => {
+        const settings = { zone: zone === undefined ? undefined : knownZone(zone), locale };
+        const change = { ...settings, where: placeQueryOf(place), create: false };
+        const { user, subscriptions } = await changeUser(db, userId, change, { planHorizonMs });
+        const { created, ...rest } = user;
+        return { status: 200, body: { ...rest, subscriptions: subscriptions.map(shownMove) } };
       },
     }),
     route({
@@ -97,4 +114,11 @@ export function muteRoutes({ db }: ApiDeps): Route[] {
       run: ({ params: { userId, topic } }) => remove(userId, topic),
     }),
   ];
+}
+
+/** @throws unknown_zone */
+function knownZone(zone: string | null): string | null {
+  if (zone === null) return null;
+  assertZone(zone, "/zone");
+  return usualZoneName(zone);
 }
