@@ -36,14 +36,18 @@ export async function wakePlanner(executor: Executor): Promise<void> {
   );
 }
 
-/** One job per second in which buckets are due, at the time when they are to be cut into groups. */
+/**
+ * One job per second in which buckets are due, at the time when they are to be cut into groups: the lead is real time, as
+ * all that a job waits for.
+ */
 export async function addCutJobs(executor: Executor, dueAtMs: readonly number[], leadMs: number): Promise<void> {
   const seconds = [...new Set(dueAtMs.map((ms) => Math.floor(ms / 1000)))];
   if (seconds.length === 0) return;
   await executor.query(
     `select from graphile_worker.add_jobs((
        select array_agg((
-         $1, json_build_object('second', second), null, to_timestamp(second) - $3::int * interval '1 millisecond',
+         $1, json_build_object('second', second), null,
+         carillon.real_time(to_timestamp(second)) - $3::int * interval '1 millisecond',
          $4, $1 || ':' || second, -1, null
        )::graphile_worker.job_spec)
        from unnest($2::bigint[]) as s (second)), true)`,

@@ -4,6 +4,7 @@ import { assertZone, usualZoneName } from "../timetable/civil-time.ts";
 import { nextOccurrenceAfter } from "../timetable/occurrences.ts";
 import { parseRule } from "../timetable/rule-check.ts";
 import { assertSlot } from "../timetable/timetable.ts";
+import { readClock } from "./clock.ts";
 import { findDestinations } from "./destinations.ts";
 import { destinationNames, mistakesInEndpoint, type NewEndpoint } from "./endpoints.ts";
 import type { Executor } from "./executor.ts";
@@ -46,6 +47,8 @@ export interface ResolvedRequests {
   readonly destinations: ReadonlyMap<string, number>;
   /** carillon.clock() when they were resolved, epoch milliseconds */
   readonly nowMs: number;
+  /** its seconds in a real second */
+  readonly clockSpeed: number;
 }
 
 /**
@@ -65,7 +68,7 @@ export async function resolveRequests(
     destinationNames(requests.flatMap(({ endpoints }) => endpoints)),
   );
   const places = await placesOf(executor, requests);
-  const nowMs = await clockMs(executor);
+  const { clockMs: nowMs, speed: clockSpeed } = await readClock(executor);
   const ruleOf = rememberedRules(places, nowMs);
   const errors: CarillonError[] = [];
 
@@ -88,7 +91,7 @@ export async function resolveRequests(
     return topic === undefined ? [] : [{ request, topic, ...found }];
   });
   throwAny(errors);
-  return { items: items.map(withUsualZone), destinations, nowMs };
+  return { items: items.map(withUsualZone), destinations, nowMs, clockSpeed };
 }
 
 type FoundRule = Pick<ResolvedRequest, "rule" | "place" | "nextDueAtMs">;
@@ -157,15 +160,6 @@ async function placesOf(
 
 function placeKey(query: PlaceQuery): string {
   return JSON.stringify(query);
-}
-
-async function clockMs(executor: Executor): Promise<number> {
-  const { rows } = await executor.query<{ now_ms: number }>(
-    "select extract(epoch from carillon.clock())::float8 * 1000 as now_ms",
-  );
-  const [row] = rows;
-  if (row === undefined) throw new CarillonError("internal", "carillon.clock() gave nothing.");
-  return row.now_ms;
 }
 
 function mistakesInZone({ zone, pointer }: SubscriptionRequest): CarillonError[] {
