@@ -317,8 +317,9 @@ begin
   perform carillon.replace_clock(
     format(' select %s + make_interval(secs => extract(epoch from clock_timestamp() - %s)::float8 * %s) ',
       literal, real_literal, speed),
-    format(' select %s + make_interval(secs => least(greatest(extract(epoch from at - %s)::float8 / %s, -6e10), 8e12)) ',
-      real_literal, literal, speed),
+    format(' select case when isfinite(at)'
+      ' then %s + make_interval(secs => least(greatest(extract(epoch from at - %s)::float8 / %s, -6e10), 8e12))'
+      ' else at end ', real_literal, literal, speed),
     format(' select %s::double precision ', speed));
 end
 $function$;
@@ -835,7 +836,7 @@ create view carillon.chunk_members as
             outcome.epoch AS outcome_epoch,
             outcome.part AS outcome_part,
                 CASE
-                    WHEN m.refused <> 0 THEN c.intent_at
+                    WHEN m.refused <> 0 THEN carillon.real_time(c.intent_at)
                     ELSE outcome.recorded_at
                 END AS recorded_at,
                 CASE

@@ -96,8 +96,9 @@ begin
   perform carillon.replace_clock(
     format(' select %s + make_interval(secs => extract(epoch from clock_timestamp() - %s)::float8 * %s) ',
       literal, real_literal, speed),
-    format(' select %s + make_interval(secs => least(greatest(extract(epoch from at - %s)::float8 / %s, -6e10), 8e12)) ',
-      real_literal, literal, speed),
+    format(' select case when isfinite(at)'
+      ' then %s + make_interval(secs => least(greatest(extract(epoch from at - %s)::float8 / %s, -6e10), 8e12))'
+      ' else at end ', real_literal, literal, speed),
     format(' select %s::double precision ', speed));
 end
 $$;

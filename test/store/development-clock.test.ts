@@ -7,9 +7,10 @@ import { markDeployment } from "../../src/store/deployment.ts";
 import { addCutJobs } from "../../src/store/jobs.ts";
 import { releaseGroup } from "../../src/store/lease.ts";
 import { migrate } from "../../src/store/migrate.ts";
+import { recordOutcomes } from "../../src/store/outcome.ts";
 import { whyRefused } from "../../src/store/refusal.ts";
 import { sweep } from "../../src/store/rescue.ts";
-import { createEngine, deferAll, type Engine, intendSurely } from "../support/engine.ts";
+import { createEngine, deferAll, type Engine, intendSurely, recordOf } from "../support/engine.ts";
 
 const night = Date.parse("2027-03-28T00:30:00Z");
 const hourMs = 3_600_000;
@@ -131,11 +132,12 @@ describe("setDevelopmentClock", () => {
   it("has a real time for every moment, however slowly it goes", async () => {
     await mark("development");
     await setClock(night, 0.000001);
-    const [row] = await engine.rows<{ past: boolean; ahead: boolean }>(
+    const [row] = await engine.rows<{ past: boolean; ahead: boolean; never: number }>(
       `select carillon.real_time('1970-01-01T00:00:00Z') < clock_timestamp() as past,
-         carillon.real_time('9998-01-01T00:00:00Z') > clock_timestamp() + interval '100000 years' as ahead`,
+         carillon.real_time('9998-01-01T00:00:00Z') > clock_timestamp() + interval '100000 years' as ahead,
+         carillon.real_time('-infinity') as never`,
     );
-    expect(row).toEqual({ past: true, ahead: true });
+    expect(row).toEqual({ past: true, ahead: true, never: Number.NEGATIVE_INFINITY });
   });
 
   it("waits for another that sets it at the same time", async () => {
@@ -254,6 +256,33 @@ describe("under a development clock at speed 60", () => {
     // 10 s of lead are ten minutes
     expect(await find(20 * 60_000)).toEqual({ unplanned: false, uncutSeconds: 0 });
     expect(await find(8 * 60_000)).toEqual({ unplanned: true, uncutSeconds: 1 });
+  });
+
+  it("asks for a hand by real time: what is minutes late on it is late by seconds", async () => {
+    const moment = await engine.moment({ users: 1, dueInMs: -5 * 60_000 });
+    await engine.rows("update carillon.groups set not_before = '2000-01-01' where bucket_id = $1", [moment.bucketId]);
+    await engine.rows("update carillon.schedules set next_due_at = null");
+    const kinds = () => engine.rows<{ kind: string; since: Date }>("select kind, since from carillon.attention");
+    expect(await kinds()).toEqual([]);
+    await engine.rows("update carillon.time_buckets set due_at = due_at - interval '10 min' where bucket_id = $1", [
+      moment.bucketId,
+    ]);
+    const [overdue] = await kinds();
+    expect(overdue?.kind).toBe("overdue groups");
+    expect(Math.abs((overdue?.since.getTime() ?? 0) - (await readClock(engine.db.pool)).realMs)).toBeLessThan(60_000);
+  });
+
+  it("says how late a bucket was on its own clock", async () => {
+    const moment = await engine.moment({ users: 1, dueInMs: -60_000 });
+    const group = await engine.claim(moment);
+    const chunk = await intendSurely(engine.db.pool, group, { limit: 10 });
+    await recordOutcomes(engine.db.pool, recordOf(group, chunk));
+    const { lateness_ms: latenessMs } = await engine.one<{ lateness_ms: string }>(
+      "select lateness_ms from carillon.bucket_progress where bucket_id = $1",
+      [moment.bucketId],
+    );
+    expect(Number(latenessMs)).toBeGreaterThanOrEqual(60_000);
+    expect(Number(latenessMs)).toBeLessThan(60_000 + 60 * 5000);
   });
 
   it("plans ahead for as long as it may take until the planner comes again, and the lead", async () => {
