@@ -38,7 +38,19 @@ as $$
 declare
   shown_before timestamptz := carillon.clock();
   shown timestamptz;
+  cuts bigint[];
+  cut_seconds bigint[];
+  leads interval[];
 begin
+  -- The jobs that cut the buckets of one second, which their keys name, and how long before it.
+  select array_agg(id), array_agg(second), array_agg(carillon.real_time(to_timestamp(second)) - run_at)
+  into cuts, cut_seconds, leads
+  from (
+    select id, run_at, split_part(key, ':', 2)::bigint as second
+    from graphile_worker.jobs
+    where task_identifier = 'carillon.cut' and locked_at is null
+    offset 0
+  ) as cut;
   execute format(
     'create or replace function carillon.clock() returns timestamptz language sql volatile parallel restricted as %L',
     clock_body);
@@ -53,9 +65,11 @@ begin
   if shown < shown_before then
     update carillon.schedules set next_due_at = shown where next_due_at is null or next_due_at > shown;
   end if;
-  -- Jobs and groups wait by the old clock for a real time that has lost its meaning. The sweep finds both by their rows.
-  perform graphile_worker.complete_jobs(array(
-    select id from graphile_worker.jobs where task_identifier = 'carillon.cut' and locked_at is null));
+  -- They wait for a real time that has lost its meaning, and keep their lead. Groups that wait are looked at anew.
+  for i in 1 .. coalesce(cardinality(cuts), 0) loop
+    perform graphile_worker.reschedule_jobs(
+      cuts[i : i], run_at := carillon.real_time(to_timestamp(cut_seconds[i])) - leads[i]);
+  end loop;
   update carillon.groups set not_before = clock_timestamp() where finished_at is null and not_before > clock_timestamp();
 end
 $$;

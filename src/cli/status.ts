@@ -36,12 +36,12 @@ function headOf({ clock, developmentClock }: Status): string {
   const head = `Carillon at ${timeOf(clock)}`;
   if (developmentClock === null) return head;
   const { realTime, speed } = developmentClock;
-  return `${head}, by a development clock: ${paceOf(speed)}. Real time: ${timeOf(realTime)}`;
+  return `${head}, by a development clock that goes ${paceOf(speed)}. Real time: ${timeOf(realTime)}`;
 }
 
 /** In words, how fast a development clock goes. */
 export function paceOf(speed: number): string {
-  return speed === 1 ? "as fast as real time" : `${speed} s of it in a real second`;
+  return speed === 1 ? "as fast as real time" : `${speed} times as fast as real time`;
 }
 
 function attentionOf({ attention, clock, developmentClock }: Status): string {

@@ -1,4 +1,4 @@
-import { type ClockReading, clockAt, type Monotonic, monotonicMs, realTimeOf } from "../clock.ts";
+import { type ClockReading, clockAt, type Monotonic, monotonicMs, realTime, realTimeOf } from "../clock.ts";
 
 /**
  * Postgres' clocks, kept locally: an offset between its real time and the monotonic clock, taken from the quickest of the
@@ -9,7 +9,7 @@ export class PgClock {
   readonly #monotonic: Monotonic;
   readonly #samples: { readonly offsetMs: number; readonly roundTripMs: number }[] = [];
   #offsetMs: number | null = null;
-  #reading: ClockReading = { realMs: 0, clockMs: 0, speed: 1 };
+  #reading = realTime;
 
   constructor(monotonic: Monotonic = monotonicMs) {
     this.#monotonic = monotonic;
@@ -36,6 +36,11 @@ export class PgClock {
   /** What carillon.clock() shows now, epoch milliseconds: due instants and expiries live by it. */
   nowMs(): number {
     return clockAt(this.#reading, this.realNowMs());
+  }
+
+  /** What carillon.clock() will show so many real milliseconds from now, epoch milliseconds. */
+  shownIn(realMs: number): number {
+    return clockAt(this.#reading, this.realNowMs() + realMs);
   }
 
   /** The real time at which carillon.clock() shows this; both epoch milliseconds. */

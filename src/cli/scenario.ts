@@ -1,0 +1,32 @@
+import type { DemoTopic } from "./demo-client.ts";
+
+/** People of one place who all wish the same, and when that must come. */
+export interface ScenarioPlace {
+  /** of a city of places-of-the-world.ts */
+  readonly key: string;
+  /** tells people of one place with different wishes apart */
+  readonly wish?: string;
+  /** what the API takes as the when of a subscription */
+  readonly when: Readonly<Record<string, unknown>>;
+  /** epoch milliseconds, by an oracle that has nothing in common with what plans; null: never within the scenario */
+  readonly expectedDueAtMs: number | null;
+}
+
+/** A night or an evening that the demo plays, quicker than it was. */
+export interface Scenario {
+  readonly name: string;
+  /** one sentence */
+  readonly about: string;
+  readonly topic: Pick<DemoTopic, "title" | "body">;
+  /** seconds of it in a real one */
+  readonly speed: number;
+  readonly places: readonly ScenarioPlace[];
+  /** parameters of a prayer timetable that its places get; null: theirs are not asked for */
+  readonly timetable: Readonly<Record<string, unknown>> | null;
+}
+
+/** The span of its moments, epoch milliseconds. */
+export function spanOf({ places }: Scenario): { readonly firstMs: number; readonly lastMs: number } {
+  const dueAtMs = places.flatMap((place) => place.expectedDueAtMs ?? []);
+  return { firstMs: Math.min(...dueAtMs), lastMs: Math.max(...dueAtMs) };
+}
