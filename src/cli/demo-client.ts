@@ -15,6 +15,7 @@ const requestsAtOnce = 2;
 
 /** The demo's users come in through the HTTP API, like anybody's. */
 export class DemoClient {
+  readonly run: string;
   readonly #url: string;
   readonly #topic: string;
   readonly #destination: string;
@@ -23,6 +24,7 @@ export class DemoClient {
 
   /** @param run tells this run's topic and destination from an earlier one's in the same database */
   constructor(url: string, run: string, signal: AbortSignal) {
+    this.run = run;
     this.#url = url;
     this.#topic = `demo-${run}`;
     this.#destination = `receiver-${run}`;

@@ -1,4 +1,3 @@
-import { type ClockReading, realTime, realTimeOf } from "../clock.ts";
 import type { ReceivedReminder } from "../fakes/receiver-log.ts";
 
 /**
@@ -47,14 +46,14 @@ export interface Kill {
 /**
  * @param users the outside ids of all users that were subscribed
  * @param log what the receiver got; other users in it are passed over
- * @param clock how the clock of due instants went
+ * @param realTimeOf when, on real time, an instant came; both epoch milliseconds
  */
 export async function demoReport(
   users: ReadonlySet<string>,
   log: AsyncIterable<ReceivedReminder>,
   recorded: Recorded,
   kill: Kill | null,
-  clock: ClockReading = realTime,
+  realTimeOf: (dueAtMs: number) => number = (dueAtMs) => dueAtMs,
 ): Promise<DemoReport> {
   const reached = new Set<string>();
   const deliveries = new Set<string>();
@@ -68,7 +67,7 @@ export async function demoReport(
   for await (const entry of log) {
     if (!users.has(entry.user)) continue;
     entries += 1;
-    const lateMs = entry.receivedAtMs - realTimeOf(clock, entry.dueAtMs);
+    const lateMs = entry.receivedAtMs - realTimeOf(entry.dueAtMs);
     if (lateMs < 0) early += 1;
     lastMs.set(entry.dueAtMs, Math.max(lastMs.get(entry.dueAtMs) ?? 0, lateMs));
     const group = `${entry.bucket}:${entry.group}`;

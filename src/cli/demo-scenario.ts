@@ -4,12 +4,13 @@ import type { Lifecycle } from "../lifecycle.ts";
 import { inDoubtCount, ledgerImbalance } from "../store/invariants.ts";
 import { bucketsThrough, rescuedGroups } from "../store/rehearsal.ts";
 import { type DemoReport, demoFaults, demoReport } from "./demo-report.ts";
-import { buildStage, type DemoStage, demoLeadMs } from "./demo-stage.ts";
+import { buildStage, type DemoStage } from "./demo-stage.ts";
 import type { DemoUser } from "./demo-users.ts";
 import { type PlaceReport, placeReports, type WatchedPlace } from "./place-report.ts";
-import { type PlaceOfTheWorld, placesOfTheWorld } from "./places-of-the-world.ts";
+import { placesOfTheWorld } from "./places-of-the-world.ts";
+import { PlayedClock } from "./played-clock.ts";
 import { progress, say } from "./say.ts";
-import { type Scenario, type ScenarioPlace, spanOf } from "./scenario.ts";
+import { type Scenario, type ScenarioPlace, type ScenarioWindow, windowsOf } from "./scenario.ts";
 import { dstNight } from "./scenario-dst-night.ts";
 import { ramadanEvening } from "./scenario-ramadan-evening.ts";
 import { tableOf } from "./table.ts";
@@ -37,13 +38,15 @@ interface Resident extends DemoUser {
 }
 
 const hourMs = 3_600_000;
-/** On the clock while people subscribe, in real time: before all that is to come. */
+/** On the clock while people subscribe: before all that is to come. */
 const beforehandMs = 12 * hourMs;
-/** Real: from setting the clock to its pace until the first cut, and from the last moment until the last reminder. */
-const spareMs = 2000;
-const lastMs = 2000;
-/** By then every bucket is closed, or something is wrong. */
-const closeLimitMs = 20_000;
+/** All below is real time. Nodes take a clock that was set on up with their next heartbeat, and then cut in time. */
+const leadMs = 2000;
+const approachMs = leadMs + 2000;
+/** Whoever must get nothing could still get something. */
+const settleMs = 500;
+/** By then everybody is reached and every bucket closed, or something is wrong. */
+const limitMs = 20_000;
 
 export function scenarioNamed(name: ScenarioName): Scenario {
   switch (name) {
@@ -62,35 +65,38 @@ export async function runScenario(
   const { stopping } = lifecycle;
   const scenario = scenarioNamed(options.name);
   const speed = options.speed ?? scenario.speed;
-  const span = spanOf(scenario);
+  const windows = windowsOf(scenario, approachMs * speed);
   say(scenario.about);
   const stage = await buildStage(lifecycle, {
     databaseUrl: options.databaseUrl,
-    clock: { now: span.firstMs - beforehandMs },
+    clock: { now: (windows[0]?.firstMs ?? 0) - beforehandMs },
+    leadMs,
   });
-  const residents = residentsOf(scenario, stage.places, options.users);
+  const residents = residentsOf(scenario, stage, options.users);
   const scheduleIds = await subscribe(stage, scenario, residents, options.batch);
 
-  // no moment lies between, and everybody has subscribed by the clock's own account
-  const clock = await stage.setClock({ now: span.firstMs - (demoLeadMs + spareMs) * speed, speed });
-  const endsAtMs = span.lastMs + lastMs * speed;
-  await liveThrough(stage, residents.filter(isExpected).length, endsAtMs, stopping);
-  const bucketIds = await closedBuckets(stage, scheduleIds, endsAtMs, stopping);
+  const clock = new PlayedClock();
+  const recorded = { inDoubt: 0, ledgerImbalance: 0, rescuedGroups: new Set<string>() };
+  const known = new Set<string>();
+  for (const window of windows) {
+    clock.add(await stage.setClock({ now: window.firstMs - approachMs * speed, speed }));
+    const expected = residents.filter((resident) => isExpectedBy(resident, window.lastMs)).length;
+    await liveThrough(stage, window, expected, stopping);
+    // asked before the clock is set on: who stood at a moment is judged by when it was
+    const bucketIds = (await closedBuckets(stage, scheduleIds, window.lastMs, stopping)).filter((id) => !known.has(id));
+    for (const id of bucketIds) known.add(id);
+    recorded.inDoubt += await inDoubtCount(stage.db, bucketIds);
+    recorded.ledgerImbalance += (await ledgerImbalance(stage.db, bucketIds)).total;
+    for (const group of await rescuedGroups(stage.db, bucketIds)) recorded.rescuedGroups.add(group);
+  }
   await stage.receiver.stop();
 
-  const users = new Set(residents.filter(isExpected).map(({ userId }) => userId));
-  const imbalance = await ledgerImbalance(stage.db, bucketIds);
-  const recorded = {
-    inDoubt: await inDoubtCount(stage.db, bucketIds),
-    ledgerImbalance: imbalance.total,
-    rescuedGroups: new Set(await rescuedGroups(stage.db, bucketIds)),
-  };
-  const report = await demoReport(users, readReceiverLog(stage.logFile), recorded, null, clock);
-  const { places, faults } = placeReports(
-    watchedPlaces(residents),
-    await Array.fromAsync(readReceiverLog(stage.logFile)),
-    clock,
+  const users = new Set(residents.flatMap((one) => (isExpectedBy(one, Number.POSITIVE_INFINITY) ? one.userId : [])));
+  const report = await demoReport(users, readReceiverLog(stage.logFile), recorded, null, (dueAtMs) =>
+    clock.realTimeOf(dueAtMs),
   );
+  const log = await Array.fromAsync(readReceiverLog(stage.logFile));
+  const { places, faults } = placeReports(watchedPlaces(residents), log, clock);
   return {
     report: { scenario: scenario.name, speed, ...report, places },
     faults: [...demoFaults(report, stage.window), ...faults],
@@ -114,21 +120,24 @@ export function placesTable({ places }: ScenarioReport): string {
 }
 
 /** The same number of people everywhere, at least one. */
-function residentsOf(scenario: Scenario, world: readonly PlaceOfTheWorld[], users: number): Resident[] {
-  const places = new Map(world.map((place) => [place.key, place]));
+function residentsOf(scenario: Scenario, stage: DemoStage, users: number): Resident[] {
+  const places = new Map(stage.places.map((place) => [place.key, place]));
   const people = Math.max(1, Math.round(users / scenario.places.length));
   return scenario.places.flatMap((wishes, index) => {
     const place = places.get(wishes.key);
     if (place === undefined) throw new Error(`there is no city ${wishes.key}`);
     return Array.from({ length: people }, (_, n) => ({
-      userId: `${wishes.key}-${index + 1}-${n + 1}`,
+      // of this run: who was there in an earlier one has an endpoint at a receiver that is gone
+      userId: `${wishes.key}-${index + 1}-${n + 1}-${stage.client.run}`,
       place,
       wishes,
     }));
   });
 }
 
-const isExpected = ({ wishes }: Resident) => wishes.expectedDueAtMs !== null;
+function isExpectedBy({ wishes: { expectedDueAtMs } }: Resident, throughMs: number): boolean {
+  return expectedDueAtMs !== null && expectedDueAtMs <= throughMs;
+}
 
 async function subscribe(
   { client, receiver }: DemoStage,
@@ -146,18 +155,17 @@ async function subscribe(
   return client.subscribe(residents, ({ wishes }) => wishes.when, progress("Subscribed"));
 }
 
-/** To the end, even where everybody has been reached: whoever must get nothing could still get something. */
 async function liveThrough(
   { clock, receiver }: DemoStage,
+  { lastMs }: ScenarioWindow,
   expected: number,
-  endsAtMs: number,
   stopping: AbortSignal,
 ): Promise<void> {
-  const show = progress("Received");
-  for (let leftMs = clock.realMsUntil(endsAtMs); leftMs > 0; leftMs = clock.realMsUntil(endsAtMs)) {
-    show(receiver.received, expected);
-    await sleep(Math.min(1000, leftMs), stopping);
-  }
+  await sleep(clock.realMsUntil(lastMs), stopping);
+  const limit = AbortSignal.any([stopping, AbortSignal.timeout(limitMs)]);
+  await receiver.whenReceived(expected, limit).catch(() => stopping.throwIfAborted());
+  await sleep(settleMs, stopping);
+  say(`Received ${receiver.received.toLocaleString("en")} of ${expected.toLocaleString("en")} so far.`);
 }
 
 async function closedBuckets(
@@ -166,7 +174,7 @@ async function closedBuckets(
   throughMs: number,
   stopping: AbortSignal,
 ): Promise<readonly string[]> {
-  const limit = AbortSignal.timeout(closeLimitMs);
+  const limit = AbortSignal.timeout(limitMs);
   for (;;) {
     const buckets = await bucketsThrough(db, scheduleIds, throughMs);
     if (buckets.every(({ closed }) => closed) || limit.aborted) return buckets.map(({ bucketId }) => bucketId);

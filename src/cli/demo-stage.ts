@@ -39,7 +39,7 @@ export interface DemoStage {
 
 /** The demo's nodes plan and poll more often than a production's, so that it is over sooner; leases are the real ones. */
 export const demoLeadMs = 4000;
-const nodeEnvironment = { CARILLON_LEAD_MS: String(demoLeadMs), CARILLON_POLL_MS: "500", LOG_LEVEL: "warn" };
+const nodeEnvironment = { CARILLON_POLL_MS: "500", LOG_LEVEL: "warn" };
 const receiverDelayMs = 20;
 export const nodeNames = ["node-1", "node-2"] as const;
 
@@ -49,11 +49,16 @@ export const nodeNames = ["node-1", "node-2"] as const;
  */
 export async function buildStage(
   lifecycle: Lifecycle,
-  { databaseUrl, clock: clockOptions }: { readonly databaseUrl: string | null; readonly clock: ClockOptions },
+  {
+    databaseUrl,
+    clock: clockOptions,
+    leadMs = demoLeadMs,
+  }: { readonly databaseUrl: string | null; readonly clock: ClockOptions; readonly leadMs?: number },
 ): Promise<DemoStage> {
   const url = databaseUrl ?? (await startDatabase(lifecycle));
   const environment = {
     ...nodeEnvironment,
+    CARILLON_LEAD_MS: String(leadMs),
     DATABASE_URL: url,
     CARILLON_SECRET_KEY: randomBytes(32).toString("base64"),
     CARILLON_ALLOW_LOOPBACK: "true",

@@ -4,7 +4,6 @@ import { CarillonError } from "../errors.ts";
 import { readReceiverLog } from "../fakes/receiver-log.ts";
 import { type Lifecycle, runUntilSignal } from "../lifecycle.ts";
 import { createLogger } from "../logger.ts";
-import { readClock } from "../store/clock.ts";
 import type { Database } from "../store/database.ts";
 import { inDoubtCount, ledgerImbalance } from "../store/invariants.ts";
 import { bucketOf, rescuedGroups } from "../store/rehearsal.ts";
@@ -138,7 +137,7 @@ async function runDemo(
       rescuedGroups: new Set(await rescuedGroups(db, bucketIds)),
     },
     kill,
-    await readClock(db.pool),
+    (dueAtMs) => clock.realTimeOf(dueAtMs),
   );
   return { report, faults: demoFaults(report, stage.window) };
 }

@@ -1,5 +1,5 @@
-import { type ClockReading, clockAt, realTimeOf } from "../clock.ts";
 import type { ReceivedReminder } from "../fakes/receiver-log.ts";
+import type { PlayedClock } from "./played-clock.ts";
 
 /** A line of a scenario's report: what the people of one place got, by the receiver's log. */
 export interface PlaceReport {
@@ -38,26 +38,26 @@ const lateAtMostMs = 5000;
 export function placeReports(
   places: readonly WatchedPlace[],
   log: readonly ReceivedReminder[],
-  clock: ClockReading,
+  clock: PlayedClock,
 ): { readonly places: readonly PlaceReport[]; readonly faults: readonly string[] } {
   const byUser = Map.groupBy(log, ({ user }) => user);
   const faults: string[] = [];
   const reports = places.map((watched) => {
     const { place, zone, people, expectedDueAtMs } = watched;
     const receipts = [...people].flatMap((user) => byUser.get(user) ?? []);
-    const latenessMs = receipts.map(({ receivedAtMs, dueAtMs }) => receivedAtMs - realTimeOf(clock, dueAtMs));
+    const latenessMs = receipts.map(({ receivedAtMs, dueAtMs }) => receivedAtMs - clock.realTimeOf(dueAtMs));
     const firstMs = Math.min(...receipts.map(({ receivedAtMs }) => receivedAtMs));
     const reached = new Set(receipts.map(({ user }) => user)).size;
     const elsewhen = receipts.filter(
       ({ dueAtMs, receivedAtMs }) =>
         expectedDueAtMs === null ||
         dueAtMs !== expectedDueAtMs ||
-        receivedAtMs < realTimeOf(clock, expectedDueAtMs) ||
-        receivedAtMs > realTimeOf(clock, expectedDueAtMs) + lateAtMostMs,
+        receivedAtMs < clock.realTimeOf(expectedDueAtMs) ||
+        receivedAtMs > clock.realTimeOf(expectedDueAtMs) + lateAtMostMs,
     );
     const [example] = elsewhen;
     if (example !== undefined) {
-      const shown = iso(clockAt(clock, example.receivedAtMs));
+      const shown = iso(clock.shownAt(example.receivedAtMs));
       const own = expectedDueAtMs === null ? "none was to come" : `its own is ${iso(expectedDueAtMs)}`;
       faults.push(`${place} got ${elsewhen.length} at another minute, such as one at ${shown}; ${own}`);
     }
@@ -70,7 +70,7 @@ export function placeReports(
       people: people.size,
       expected_due_at: expectedDueAtMs === null ? null : iso(expectedDueAtMs),
       received: receipts.length,
-      first_received_at: receipts.length === 0 ? null : iso(clockAt(clock, firstMs)),
+      first_received_at: receipts.length === 0 ? null : iso(clock.shownAt(firstMs)),
       first_lateness_ms: receipts.length === 0 ? null : Math.round(Math.min(...latenessMs) * 10) / 10,
     };
   });

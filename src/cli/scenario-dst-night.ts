@@ -52,7 +52,7 @@ export function dstNight(world: readonly PlaceOfTheWorld[]): Scenario {
     name: "dst-night",
     about: `People from Tehran to the Azores wish to be rung at ${time}, in the night in which Europe's clocks go forward.`,
     topic: { title: "Half past two", body: "By the clock on your wall." },
-    speed: 300,
+    speed: 60,
     timetable: null,
     places: cities.map(([key, gap]) => {
       const zone = zones.get(key);

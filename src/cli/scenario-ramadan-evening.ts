@@ -9,16 +9,12 @@ const date = "2027-02-12";
  */
 const sunsets: Readonly<Record<string, string>> = {
   "pk-karachi": "13:24",
-  "ir-mashhad": "13:39",
-  "om-muscat": "13:59",
   "ae-dubai": "14:11",
   "az-baku": "14:12",
   "ir-tehran": "14:13",
   "ae-abu-dhabi": "14:15",
-  "bh-manama": "14:28",
   "iq-baghdad": "14:44",
   "sa-riyadh": "14:45",
-  "ye-sanaa": "15:06",
   "sa-medina": "15:14",
   "so-mogadishu": "15:14",
   "sy-damascus": "15:16",
@@ -30,8 +26,6 @@ const sunsets: Readonly<Record<string, string>> = {
   "et-addis-ababa": "15:34",
   "tr-istanbul": "15:34",
   "eg-cairo": "15:41",
-  "tr-izmir": "15:46",
-  "sd-khartoum": "15:52",
   "ba-sarajevo": "16:12",
   "tn-tunis": "16:56",
 };
@@ -43,7 +37,7 @@ export function ramadanEvening(): Scenario {
     about:
       "People from Karachi to Tunis wish to hear of maghrib in their own city, on the first Friday of Ramadan 1448.",
     topic: { title: "Maghrib", body: "The sun has set." },
-    speed: 300,
+    speed: 60,
     timetable: { method: "MuslimWorldLeague" },
     places: Object.entries(sunsets).map(([key, time]) => ({
       key,

@@ -25,8 +25,24 @@ export interface Scenario {
   readonly timetable: Readonly<Record<string, unknown>> | null;
 }
 
-/** The span of its moments, epoch milliseconds. */
-export function spanOf({ places }: Scenario): { readonly firstMs: number; readonly lastMs: number } {
-  const dueAtMs = places.flatMap((place) => place.expectedDueAtMs ?? []);
-  return { firstMs: Math.min(...dueAtMs), lastMs: Math.max(...dueAtMs) };
+/** A stretch of a scenario in which moments follow each other closely. */
+export interface ScenarioWindow {
+  /** epoch milliseconds of its first and its last moment */
+  readonly firstMs: number;
+  readonly lastMs: number;
+}
+
+/**
+ * The stretches of a scenario, in order. Between them nobody is due, and the clock is set on.
+ * @param idleMs from here on a pause between two moments ends a window
+ */
+export function windowsOf({ places }: Pick<Scenario, "places">, idleMs: number): readonly ScenarioWindow[] {
+  const dueAtMs = places.flatMap((place) => place.expectedDueAtMs ?? []).sort((one, other) => one - other);
+  const windows: ScenarioWindow[] = [];
+  for (const ms of dueAtMs) {
+    const last = windows.at(-1);
+    if (last === undefined || ms - last.lastMs >= idleMs) windows.push({ firstMs: ms, lastMs: ms });
+    else windows[windows.length - 1] = { ...last, lastMs: ms };
+  }
+  return windows;
 }
