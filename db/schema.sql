@@ -124,6 +124,13 @@ CREATE OR REPLACE FUNCTION carillon.clock()
 AS $function$ select clock_timestamp() $function$;
 comment on function carillon.clock() is 'The time that due instants are compared with.';
 
+CREATE OR REPLACE FUNCTION carillon.clock_speed()
+ RETURNS double precision
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+AS $function$ select 1::double precision $function$;
+comment on function carillon.clock_speed() is 'Seconds of carillon.clock() in a real second: 1, but where a development clock is set.';
+
 CREATE OR REPLACE FUNCTION carillon.delivery_history(user_id text)
  RETURNS TABLE(due_at timestamp with time zone, topic text, state text, reason text, accepted_at timestamp with time zone, lateness_ms integer, attempt smallint, channel text, ordinal smallint, http_status smallint, detail text, bucket_id bigint, schedule_id bigint, occurrence text, round smallint, group_number integer, chunk_number integer, node text)
  LANGUAGE sql
@@ -224,6 +231,20 @@ AS $function$
 $function$;
 comment on function carillon.hash_slot(text) is 'A user''s hash slot, 0-65535: the users of one moment are spread over groups by it.';
 
+CREATE OR REPLACE FUNCTION carillon.keep_production_clock_real()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  if not exists (select from carillon.deployment where kind in ('development', 'demo')) then
+    perform carillon.reset_development_clock();
+  end if;
+  return null;
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION carillon.make_ledger_day(day date)
  RETURNS void
  LANGUAGE plpgsql
@@ -279,12 +300,131 @@ AS $function$
 $function$;
 comment on function carillon.nearest_place(double precision,double precision,double precision) is 'The place nearest to the coordinates, if one is within the distance given in kilometres.';
 
+CREATE OR REPLACE FUNCTION carillon.real_time(at timestamp with time zone)
+ RETURNS timestamp with time zone
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+AS $function$ select at $function$;
+comment on function carillon.real_time(timestamp with time zone) is 'When, on real time, carillon.clock() shows this: the same, but where a development clock is set.';
+
+CREATE OR REPLACE FUNCTION carillon.replace_clock(clock_body text, real_time_body text, speed_body text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+  shown_before timestamptz := carillon.clock();
+  shown timestamptz;
+  cuts bigint[];
+  cut_seconds bigint[];
+  leads interval[];
+begin
+  -- The jobs that cut the buckets of one second, which their keys name, and how long before it.
+  select array_agg(id), array_agg(second), array_agg(carillon.real_time(to_timestamp(second)) - run_at)
+  into cuts, cut_seconds, leads
+  from (
+    select id, run_at, split_part(key, ':', 2)::bigint as second
+    from graphile_worker.jobs
+    where task_identifier = 'carillon.cut' and locked_at is null
+    offset 0
+  ) as cut;
+  execute format(
+    'create or replace function carillon.clock() returns timestamptz language sql volatile parallel restricted as %L',
+    clock_body);
+  execute format(
+    'create or replace function carillon.real_time(at timestamptz) returns timestamptz language sql stable parallel safe as %L',
+    real_time_body);
+  execute format(
+    'create or replace function carillon.clock_speed() returns double precision language sql stable parallel safe as %L',
+    speed_body);
+  execute 'select carillon.clock()' into shown;
+  -- A clock that was set back shows again what schedules have been planned beyond.
+  if shown < shown_before then
+    update carillon.schedules set next_due_at = shown where next_due_at is null or next_due_at > shown;
+  end if;
+  -- They wait for a real time that has lost its meaning, and keep their lead. Groups that wait are looked at anew.
+  for i in 1 .. coalesce(cardinality(cuts), 0) loop
+    perform graphile_worker.reschedule_jobs(
+      cuts[i : i], run_at := carillon.real_time(to_timestamp(cut_seconds[i])) - leads[i]);
+  end loop;
+  update carillon.groups set not_before = clock_timestamp() where finished_at is null and not_before > clock_timestamp();
+end
+$function$;
+comment on function carillon.replace_clock(text,text,text) is 'Part of set_development_clock and reset_development_clock.';
+
+CREATE OR REPLACE FUNCTION carillon.reset_development_clock()
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  perform from carillon.deployment for update;
+  delete from carillon.development_clock;
+  if not exists (
+    select
+    from (values
+      ('carillon.clock()'::regprocedure, ' select clock_timestamp() '),
+      ('carillon.real_time(timestamptz)', ' select at '),
+      ('carillon.clock_speed()', ' select 1::double precision ')) as wanted (function, body)
+    join pg_proc p on p.oid = wanted.function
+    where p.prosrc <> wanted.body)
+  then
+    return false;
+  end if;
+  perform carillon.replace_clock(' select clock_timestamp() ', ' select at ', ' select 1::double precision ');
+  return true;
+end
+$function$;
+comment on function carillon.reset_development_clock() is 'carillon.clock() shows real time again. Says whether it did not.';
+
 CREATE OR REPLACE FUNCTION carillon.rule_hash(rule jsonb)
  RETURNS bytea
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE STRICT
 AS $function$ select sha256(convert_to(rule::text, 'UTF8')) $function$;
 comment on function carillon.rule_hash(jsonb) is 'What equal rules are found by: the hash of the canonical form.';
+
+CREATE OR REPLACE FUNCTION carillon.set_development_clock(now timestamp with time zone, speed double precision)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+  real_at timestamptz;
+  literal text;
+  real_literal text;
+begin
+  -- The lock lets one caller at a time replace the functions, and keeps the mark as it is until that is committed.
+  perform from carillon.deployment where kind in ('development', 'demo') for update;
+  if not found then
+    raise exception 'this database is not marked for development: its clock shows real time'
+      using errcode = 'UD001', hint = 'carillon dev and carillon demo mark theirs (carillon.deployment).';
+  end if;
+  -- Written so that NaN and null are refused too. A clock that all but stands has times beyond what can be reckoned with.
+  if (speed >= 0.000001 and speed <= 3600) is not true then
+    raise exception 'speed must be from 0.000001 to 3600, not %', speed using errcode = 'invalid_parameter_value';
+  end if;
+  if (now >= '1970-01-01T00:00:00Z' and now < '9999-01-01T00:00:00Z') is not true then
+    raise exception 'now must lie in the years 1970 to 9998, not %', now using errcode = 'invalid_parameter_value';
+  end if;
+  real_at := clock_timestamp();
+  insert into carillon.development_clock as c (clock_at, real_at, speed) values (now, real_at, speed)
+  on conflict (singleton) do update set clock_at = excluded.clock_at, real_at = excluded.real_at, speed = excluded.speed;
+  -- no session's own zone or style of dates may change what they mean
+  literal := quote_literal(to_char(now at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) || '::timestamptz';
+  real_literal := quote_literal(to_char(real_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) || '::timestamptz';
+  -- seconds, never days: a day that is added in a session's own zone may have 23 hours. The bounds keep what a slow clock
+  -- shows in thousands of years from having no time at all.
+  perform carillon.replace_clock(
+    format(' select %s + make_interval(secs => extract(epoch from clock_timestamp() - %s)::float8 * %s) ',
+      literal, real_literal, speed),
+    format(' select case when isfinite(at)'
+      ' then %s + make_interval(secs => least(greatest(extract(epoch from at - %s)::float8 / %s, -6e10), 8e12))'
+      ' else at end ', real_literal, literal, speed),
+    format(' select %s::double precision ', speed));
+end
+$function$;
+comment on function carillon.set_development_clock(timestamp with time zone,double precision) is 'carillon.clock() shows `now` from now on and goes so many times as fast as real time. In databases marked for it only.';
 
 create table carillon.api_keys (
   key_id integer not null generated always as identity,
@@ -366,6 +506,19 @@ create table carillon.destinations (
   constraint destinations_sealed_secrets_check CHECK (((cardinality(sealed_secrets) >= 1) AND (cardinality(sealed_secrets) <= 5))),
   constraint destinations_url_check CHECK ((length(url) <= 2048))
 );
+
+create table carillon.development_clock (
+  singleton boolean not null default true,
+  clock_at timestamp with time zone not null,
+  real_at timestamp with time zone not null,
+  speed double precision not null,
+  constraint development_clock_pkey PRIMARY KEY (singleton),
+  constraint development_clock_singleton_check CHECK (singleton)
+);
+comment on table carillon.development_clock is 'The development clock, where one is set: for people to read. What counts is in the functions, see set_development_clock.';
+comment on column carillon.development_clock.clock_at is 'what carillon.clock() was set to';
+comment on column carillon.development_clock.real_at is 'when';
+comment on column carillon.development_clock.speed is 'seconds of carillon.clock() in a real second';
 
 create table carillon.endpoints (
   hash_slot integer not null,
@@ -700,7 +853,7 @@ create view carillon.bucket_progress as
     g.in_doubts,
     g.rescues,
     b.closed_at,
-    ( SELECT round(EXTRACT(epoch FROM max(o.recorded_at) - b.due_at) * 1000::numeric)::bigint AS round
+    ( SELECT round((EXTRACT(epoch FROM max(o.recorded_at) - carillon.real_time(b.due_at)) * 1000::numeric)::double precision * carillon.clock_speed())::bigint AS round
            FROM carillon.outcomes o
           WHERE o.bucket_id = b.bucket_id AND o.due_day = b.due_day) AS lateness_ms
    FROM ( SELECT carillon.clock() AS clock) now
@@ -794,7 +947,7 @@ create view carillon.chunk_members as
             outcome.epoch AS outcome_epoch,
             outcome.part AS outcome_part,
                 CASE
-                    WHEN m.refused <> 0 THEN c.intent_at
+                    WHEN m.refused <> 0 THEN carillon.real_time(c.intent_at)
                     ELSE outcome.recorded_at
                 END AS recorded_at,
                 CASE
@@ -984,8 +1137,7 @@ comment on column carillon.open_groups.last_fault is 'what went wrong with it la
 
 create view carillon.attention as
  WITH now AS MATERIALIZED (
-         SELECT carillon.clock() AS clock,
-            statement_timestamp() AS "real"
+         SELECT statement_timestamp() AS "real"
         ), open_group AS MATERIALIZED (
          SELECT open_groups.bucket_id,
             open_groups.group_number,
@@ -1027,12 +1179,12 @@ UNION ALL
     (((('bucket '::text || open_group.bucket_id) || ' ('::text) || open_group.topic) || '), groups: '::text) || count(*) AS subject,
     'due, free to be claimed, and no worker does'::text AS why,
     'look whether workers are live and what they are busy with (node_load); start more workers'::text AS what_to_do,
-    min(GREATEST(open_group.due_at, open_group.not_before)) AS since,
+    min(GREATEST(carillon.real_time(open_group.due_at), open_group.not_before)) AS since,
     open_group.bucket_id,
     NULL::integer AS node_id
    FROM open_group,
     now
-  WHERE open_group.state = 'overdue'::text AND GREATEST(open_group.due_at, open_group.not_before) < (now.clock - '00:00:10'::interval)
+  WHERE open_group.state = 'overdue'::text AND GREATEST(carillon.real_time(open_group.due_at), open_group.not_before) < (now."real" - '00:00:10'::interval)
   GROUP BY open_group.bucket_id, open_group.topic
 UNION ALL
  SELECT 'parked deliveries'::text AS kind,
@@ -1071,25 +1223,25 @@ UNION ALL
     'schedules: '::text || count(*) AS subject,
     'their next moment has no time bucket though it is past'::text AS why,
     'look whether a worker is live (node_load), and at its log for the task that plans; it catches up by itself'::text AS what_to_do,
-    min(s.next_due_at) AS since,
+    min(carillon.real_time(s.next_due_at)) AS since,
     NULL::bigint AS bucket_id,
     NULL::integer AS node_id
    FROM carillon.schedules s
      CROSS JOIN now
-  WHERE s.next_due_at < (now.clock - '00:00:30'::interval)
+  WHERE carillon.real_time(s.next_due_at) < (now."real" - '00:00:30'::interval)
  HAVING count(*) > 0
 UNION ALL
  SELECT 'bucket without groups'::text AS kind,
     ((('bucket '::text || b.bucket_id) || ' ('::text) || t.name) || ')'::text AS subject,
     'due, but not cut into groups'::text AS why,
     'look whether a worker is live (node_load); its sweep cuts it within seconds'::text AS what_to_do,
-    b.due_at AS since,
+    carillon.real_time(b.due_at) AS since,
     b.bucket_id,
     NULL::integer AS node_id
    FROM carillon.time_buckets b
      JOIN carillon.topics t USING (topic_id)
      CROSS JOIN now
-  WHERE b.closed_at IS NULL AND b.cancelled_at IS NULL AND b.due_at < (now.clock - '00:00:05'::interval) AND NOT (EXISTS ( SELECT
+  WHERE b.closed_at IS NULL AND b.cancelled_at IS NULL AND carillon.real_time(b.due_at) < (now."real" - '00:00:05'::interval) AND NOT (EXISTS ( SELECT
            FROM carillon.groups g
           WHERE g.bucket_id = b.bucket_id))
 UNION ALL
@@ -1138,7 +1290,7 @@ comment on column carillon.attention.kind is 'abandoned lease, overdue groups, p
 comment on column carillon.attention.subject is 'what it is about';
 comment on column carillon.attention.why is 'what is wrong with it';
 comment on column carillon.attention.what_to_do is 'what an operator can do about it';
-comment on column carillon.attention.since is 'since when';
+comment on column carillon.attention.since is 'since when, on real time';
 comment on column carillon.attention.bucket_id is 'the time bucket, where it is about one';
 comment on column carillon.attention.node_id is 'the node, where it is about one';
 
@@ -1327,3 +1479,7 @@ alter table carillon.schedules add constraint schedules_topic_id_fkey FOREIGN KE
 alter table carillon.time_buckets add constraint time_buckets_schedule_id_fkey FOREIGN KEY (schedule_id) REFERENCES carillon.schedules(schedule_id);
 
 alter table carillon.time_buckets add constraint time_buckets_topic_id_fkey FOREIGN KEY (topic_id) REFERENCES carillon.topics(topic_id);
+
+CREATE TRIGGER keep_production_clock_real AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON carillon.deployment FOR EACH STATEMENT EXECUTE FUNCTION carillon.keep_production_clock_real();
+
+revoke execute on function carillon.replace_clock(text,text,text) from public;

@@ -48,6 +48,7 @@ export const errorCatalogue = {
   stopping: { status: 503, title: "This process is shutting down" },
   internal: { status: 500, title: "Something went wrong on our side" },
   not_a_demo_database: { status: 409, title: "The database is neither empty nor marked for the demo" },
+  not_a_development_database: { status: 409, title: "The database is not marked for development" },
   schema_out_of_date: { status: 503, title: "The database's schema is older than this program: run carillon migrate" },
   bad_configuration: { status: 500, title: "The configuration is not valid" },
   secret_key_missing: { status: 500, title: "CARILLON_SECRET_KEY is needed to read or store destination secrets" },

@@ -32,7 +32,7 @@ select
   -- when the outcome was recorded, not its own milliseconds: so an index scan over a few hundred rows answers, where
   -- every member would have to be unpacked (bucket_lateness does that). A scalar, so that who doesn't ask doesn't pay.
   (
-    select round(extract(epoch from max(o.recorded_at) - b.due_at) * 1000)::bigint
+    select round(extract(epoch from max(o.recorded_at) - carillon.real_time(b.due_at)) * 1000 * carillon.clock_speed())::bigint
     from carillon.outcomes o
     where o.bucket_id = b.bucket_id and o.due_day = b.due_day
   ) as lateness_ms

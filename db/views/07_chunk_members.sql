@@ -72,7 +72,7 @@ cross join lateral (
     outcome.after_due_ms,
     outcome.epoch as outcome_epoch,
     outcome.part as outcome_part,
-    case when m.refused <> 0 then c.intent_at else outcome.recorded_at end as recorded_at,
+    case when m.refused <> 0 then carillon.real_time(c.intent_at) else outcome.recorded_at end as recorded_at,
     case
       when failure.by_member is not null and outcome.code <> 1
         then failure.by_member -> (m.user_number || '/' || m.ordinal || '/' || outcome.code)

@@ -5,7 +5,8 @@
 drop view if exists carillon.attention cascade;
 create view carillon.attention as
 with now as materialized (
-  select carillon.clock() as clock, statement_timestamp() as real
+  -- all of it is asked on real time, which lives on under a development clock too
+  select statement_timestamp() as real
 ),
 open_group as materialized (
   select * from carillon.open_groups
@@ -28,11 +29,11 @@ select
   'bucket ' || bucket_id || ' (' || topic || '), groups: ' || count(*),
   'due, free to be claimed, and no worker does',
   'look whether workers are live and what they are busy with (node_load); start more workers',
-  min(greatest(due_at, not_before)),
+  min(greatest(carillon.real_time(due_at), not_before)),
   bucket_id,
   null
 from open_group, now
-where state = 'overdue' and greatest(due_at, not_before) < now.clock - interval '10 seconds'
+where state = 'overdue' and greatest(carillon.real_time(due_at), not_before) < now.real - interval '10 seconds'
 group by bucket_id, topic
 union all
 select
@@ -75,12 +76,12 @@ select
   'schedules: ' || count(*),
   'their next moment has no time bucket though it is past',
   'look whether a worker is live (node_load), and at its log for the task that plans; it catches up by itself',
-  min(s.next_due_at),
+  min(carillon.real_time(s.next_due_at)),
   null,
   null
 from carillon.schedules s
 cross join now
-where s.next_due_at < now.clock - interval '30 seconds'
+where carillon.real_time(s.next_due_at) < now.real - interval '30 seconds'
 having count(*) > 0
 union all
 select
@@ -88,14 +89,14 @@ select
   'bucket ' || b.bucket_id || ' (' || t.name || ')',
   'due, but not cut into groups',
   'look whether a worker is live (node_load); its sweep cuts it within seconds',
-  b.due_at,
+  carillon.real_time(b.due_at),
   b.bucket_id,
   null
 from carillon.time_buckets b
 join carillon.topics t using (topic_id)
 cross join now
 where b.closed_at is null and b.cancelled_at is null
-  and b.due_at < now.clock - interval '5 seconds'
+  and carillon.real_time(b.due_at) < now.real - interval '5 seconds'
   and not exists (select from carillon.groups g where g.bucket_id = b.bucket_id)
 union all
 select
@@ -152,6 +153,6 @@ comment on column carillon.attention.kind is
 comment on column carillon.attention.subject is 'what it is about';
 comment on column carillon.attention.why is 'what is wrong with it';
 comment on column carillon.attention.what_to_do is 'what an operator can do about it';
-comment on column carillon.attention.since is 'since when';
+comment on column carillon.attention.since is 'since when, on real time';
 comment on column carillon.attention.bucket_id is 'the time bucket, where it is about one';
 comment on column carillon.attention.node_id is 'the node, where it is about one';

@@ -1,4 +1,12 @@
 import type { DemoUser } from "./demo-users.ts";
+import type { PlaceOfTheWorld } from "./places-of-the-world.ts";
+
+/** The settings of a run's topic, as the API takes them. */
+export interface DemoTopic {
+  readonly title: string;
+  readonly body: string;
+  readonly expiresAfterMs: number;
+}
 
 type Progress = (done: number, of: number) => void;
 
@@ -7,22 +15,32 @@ const requestsAtOnce = 2;
 
 /** The demo's users come in through the HTTP API, like anybody's. */
 export class DemoClient {
+  readonly run: string;
   readonly #url: string;
   readonly #topic: string;
   readonly #destination: string;
+  readonly #timetable: string;
   readonly #signal: AbortSignal;
 
   /** @param run tells this run's topic and destination from an earlier one's in the same database */
   constructor(url: string, run: string, signal: AbortSignal) {
+    this.run = run;
     this.#url = url;
     this.#topic = `demo-${run}`;
     this.#destination = `receiver-${run}`;
+    this.#timetable = `demo-${run}`;
     this.#signal = signal;
   }
 
-  async prepare(receiverUrl: string, batchSize: number): Promise<void> {
+  async prepare(receiverUrl: string, batchSize: number, topic: DemoTopic): Promise<void> {
     await this.#post("/v1/destinations", { name: this.#destination, url: receiverUrl, batchSize });
-    await this.#post("/v1/topics", { name: this.#topic, title: "We are live", body: "The stream has begun." });
+    await this.#post("/v1/topics", { name: this.#topic, ...topic });
+  }
+
+  /** Gives places a prayer timetable of this run's own. */
+  async timetable(places: readonly PlaceOfTheWorld[], parameters: Readonly<Record<string, unknown>>): Promise<void> {
+    await this.#post("/v1/timetables", { name: this.#timetable, kind: "prayer", parameters });
+    await this.#post("/v1/places", { places: places.map((place) => ({ ...place, timetable: this.#timetable })) });
   }
 
   /** Registers an endpoint for every user. @returns how long it took */
@@ -36,23 +54,35 @@ export class DemoClient {
     return performance.now() - startedAt;
   }
 
-  /** Subscribes every user to one instant. @returns the schedule that they share */
-  async subscribe(users: readonly DemoUser[], dueAtMs: number, progress: Progress): Promise<string> {
-    const at = new Date(dueAtMs).toISOString();
-    let scheduleId = "";
+  /**
+   * Subscribes every user.
+   * @param whenOf says when, as the API takes it
+   * @returns the schedules that they share
+   */
+  async subscribe<T extends DemoUser>(
+    users: readonly T[],
+    whenOf: (user: T) => Readonly<Record<string, unknown>>,
+    progress: Progress,
+  ): Promise<readonly string[]> {
+    const scheduleIds = new Set<string>();
     await this.#inChunks(users, progress, async (chunk) => {
       const reply = await this.#post("/v1/subscriptions", {
-        subscriptions: chunk.map(({ userId, place }) => ({ userId, topic: this.#topic, at, zone: place.zone })),
+        subscriptions: chunk.map((user) => ({
+          userId: user.userId,
+          topic: this.#topic,
+          zone: user.place.zone,
+          ...whenOf(user),
+        })),
       });
-      scheduleId = firstScheduleId(reply);
+      for (const id of scheduleIdsOf(reply)) scheduleIds.add(id);
     });
-    return scheduleId;
+    return [...scheduleIds];
   }
 
-  async #inChunks(
-    users: readonly DemoUser[],
+  async #inChunks<T>(
+    users: readonly T[],
     progress: Progress,
-    send: (chunk: readonly DemoUser[]) => Promise<unknown>,
+    send: (chunk: readonly T[]) => Promise<unknown>,
   ): Promise<void> {
     let next = 0;
     let done = 0;
@@ -81,9 +111,9 @@ export class DemoClient {
   }
 }
 
-function firstScheduleId(reply: unknown): string {
-  const { subscriptions } = reply as { subscriptions?: readonly { scheduleId?: string }[] };
-  const id = subscriptions?.[0]?.scheduleId;
-  if (id === undefined) throw new Error("the API did not say which schedule was subscribed to");
-  return id;
+function scheduleIdsOf(reply: unknown): string[] {
+  const { subscriptions = [] } = reply as { subscriptions?: readonly { scheduleId?: string }[] };
+  const ids = subscriptions.flatMap(({ scheduleId }) => scheduleId ?? []);
+  if (ids.length === 0) throw new Error("the API did not say which schedule was subscribed to");
+  return ids;
 }

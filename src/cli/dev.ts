@@ -5,6 +5,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
 import { startApiNode } from "../app.ts";
+import { type ClockReading, clockAt } from "../clock.ts";
 import { readConfig } from "../config.ts";
 import { CarillonError } from "../errors.ts";
 import { spawnWebhookReceiver } from "../fakes/spawned-receiver.ts";
@@ -17,11 +18,12 @@ import { migrate } from "../store/migrate.ts";
 import { savePlaces } from "../store/places.ts";
 import { createTopic } from "../store/topics.ts";
 import { spawnNode } from "./child-node.ts";
+import { type ClockOptions, clockLine, instantOption, liveBy, speedOption } from "./clock-options.ts";
 import { devDirectory } from "./dev-directory.ts";
 import { startEmbeddedPostgres } from "./embedded-postgres.ts";
 import { placesOfTheWorld } from "./places-of-the-world.ts";
 
-interface DevOptions {
+interface DevOptions extends ClockOptions {
   readonly port: number;
   readonly dbDir: string;
   readonly json?: true;
@@ -31,7 +33,7 @@ interface DevOptions {
 const host = "127.0.0.1";
 const topicName = "demo";
 const destinationName = "dev";
-/** Far enough ahead to copy the line and to be cut and armed in time. */
+/** Far enough ahead, in real time, to copy the line and to be cut and armed in time. */
 const exampleAheadMs = 30_000;
 
 export function devCommand(): Command {
@@ -39,9 +41,11 @@ export function devCommand(): Command {
     .description("everything on this machine: Postgres, API, two workers, and a receiver that prints what it gets")
     .option("--port <port>", "of the API", portNumber, 8080)
     .option("--db-dir <dir>", "where Postgres keeps its data", join(".carillon", "dev"))
+    .option("--now <instant>", "live at another time, such as 2027-03-28T00:30Z", instantOption)
+    .option("--speed <n>", "so many times as fast as real time", speedOption)
     .option("--json", "print one JSON object when ready, instead of text")
     .option("--verbose", "show the nodes' logs")
-    .addHelpText("after", "\nExample:\n  $ carillon dev --port 9000")
+    .addHelpText("after", "\nExample:\n  $ carillon dev --now 2027-03-28T00:30Z --speed 60")
     .action(async (options: DevOptions) => {
       process.exitCode = await runUntilSignal((lifecycle) => runDev(options, lifecycle), {
         log: createLogger(options.verbose ? "info" : "error", "dev"),
@@ -73,10 +77,12 @@ async function runDev(options: DevOptions, lifecycle: Lifecycle): Promise<void> 
   await assertEmptyOrMarked(db.pool, "development");
   await migrate(databaseUrl);
   await markDeployment(db.pool, "development");
+  const clock = await liveBy(db.pool, options);
+  say(clockLine(clock));
 
   const receiver = lifecycle.use(
     "receiver",
-    await spawnWebhookReceiver({}, { print: options.json ? "stderr" : "stdout" }),
+    await spawnWebhookReceiver({ clock }, { print: options.json ? "stderr" : "stdout" }),
   );
   await prepare(db, receiver.url, config.secretKey);
   await Promise.all(
@@ -93,8 +99,8 @@ async function runDev(options: DevOptions, lifecycle: Lifecycle): Promise<void> 
   );
 
   const urls = { api: api.url, database: databaseUrl, receiver: receiver.url };
-  if (options.json) process.stdout.write(`${JSON.stringify({ ...urls, curl: subscribeLine(api.url) })}\n`);
-  else say(welcome(urls));
+  if (options.json) process.stdout.write(`${JSON.stringify({ ...urls, curl: subscribeLine(api.url, clock) })}\n`);
+  else say(welcome(urls, clock));
   await untilAborted(lifecycle.stopping);
 }
 
@@ -139,7 +145,7 @@ async function orKeep(made: Promise<unknown>): Promise<void> {
   }
 }
 
-function welcome(urls: { api: string; database: string; receiver: string }): string {
+function welcome(urls: { api: string; database: string; receiver: string }, clock: ClockReading): string {
   return `
 Carillon is ready.
   API       ${urls.api}   (no key needed from this machine)
@@ -148,7 +154,7 @@ Carillon is ready.
 
 Subscribe somebody to a moment half a minute from now:
 
-  ${subscribeLine(urls.api)}
+  ${subscribeLine(urls.api, clock)}
 
 or to the evening prayer of each day in Makkah:
 
@@ -158,8 +164,10 @@ Ctrl-C ends it all; the data stays.
 `;
 }
 
-function subscribeLine(api: string): string {
-  const at = new Date(Math.ceil((Date.now() + exampleAheadMs) / 1000) * 1000).toISOString().replace(".000Z", "Z");
+function subscribeLine(api: string, clock: ClockReading): string {
+  // Postgres runs on this machine, by its clock
+  const atMs = Math.ceil(clockAt(clock, Date.now() + exampleAheadMs) / 1000) * 1000;
+  const at = new Date(atMs).toISOString().replace(".000Z", "Z");
   return curl(api, { userId: "alice", topic: topicName, at, endpoints: [{ destination: destinationName }] });
 }
 

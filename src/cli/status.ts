@@ -22,7 +22,7 @@ export async function showStatus(
 /** The screen as text. */
 export function screenOf(status: Status): string {
   const parts = [
-    `Carillon at ${timeOf(status.clock)}`,
+    headOf(status),
     attentionOf(status),
     lateOf(status),
     underWayOf(status),
@@ -32,10 +32,24 @@ export function screenOf(status: Status): string {
   return `${parts.join("\n\n")}\n`;
 }
 
-function attentionOf({ attention, clock }: Status): string {
+function headOf({ clock, developmentClock }: Status): string {
+  const head = `Carillon at ${timeOf(clock)}`;
+  if (developmentClock === null) return head;
+  const { realTime, speed } = developmentClock;
+  return `${head}, by a development clock that goes ${paceOf(speed)}. Real time: ${timeOf(realTime)}`;
+}
+
+/** In words, how fast a development clock goes. */
+export function paceOf(speed: number): string {
+  return speed === 1 ? "as fast as real time" : `${speed} times as fast as real time`;
+}
+
+function attentionOf({ attention, clock, developmentClock }: Status): string {
+  // since when is told on real time
+  const now = developmentClock?.realTime ?? clock;
   if (attention.length === 0) return "Nothing needs a hand.";
   const items = attention.map(({ kind, subject, why, whatToDo, since }) => {
-    const ago = since === null ? "" : `, for ${durationOf(clock.getTime() - since.getTime())}`;
+    const ago = since === null ? "" : `, for ${durationOf(now.getTime() - since.getTime())}`;
     return [
       `! ${kind}: ${printable(subject)}${ago}`,
       `    why:   ${printable(why)}`,

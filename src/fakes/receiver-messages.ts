@@ -1,3 +1,4 @@
+import type { ClockReading } from "../clock.ts";
 import type { Fault } from "./webhook-receiver.ts";
 
 /** How webhook-receiver-process.ts is set up: its one argument, as JSON. Functions can't travel, so faults are data. */
@@ -9,6 +10,8 @@ export interface ReceiverProcessConfig {
   readonly secrets?: readonly string[];
   /** each nth request (counted from 1) meets this fault; the others are accepted */
   readonly faultEvery?: { readonly nth: number; readonly fault: Fault };
+  /** what it prints is told by this clock; default: real time */
+  readonly clock?: ClockReading;
   /** say `reached` when so many reminders are recorded */
   readonly notifyAt?: number;
 }

@@ -1,3 +1,4 @@
+import { type ClockReading, clockAt, realTime, realTimeOf } from "../clock.ts";
 import type { FromReceiver, ReceiverProcessConfig, ToReceiver } from "./receiver-messages.ts";
 import { type Fault, startWebhookReceiver, type WebhookReceiver } from "./webhook-receiver.ts";
 import type { ReceivedRequest } from "./webhook-request.ts";
@@ -15,9 +16,10 @@ function say(message: FromReceiver): void {
   if (process.connected) process.send?.(message);
 }
 
-function printed(request: ReceivedRequest): string {
-  const at = new Date(request.receivedAtMs).toISOString().slice(11, 23);
-  const late = `+${Math.round(request.receivedAtMs - request.dueAtMs)} ms`;
+/** The time is the clock's that due instants live by; how late it is, is real. */
+function printed(request: ReceivedRequest, clock: ClockReading): string {
+  const at = new Date(clockAt(clock, request.receivedAtMs)).toISOString().slice(11, 23);
+  const late = `+${Math.round(request.receivedAtMs - realTimeOf(clock, request.dueAtMs))} ms`;
   // Titles and user ids come from outside: quoted, so that no control character reaches the terminal.
   return request.reminders
     .map(({ user }) => {
@@ -37,11 +39,11 @@ function scheduledFaults(faultEvery: ReceiverProcessConfig["faultEvery"]): (requ
 }
 
 async function main(json: string, print: boolean): Promise<void> {
-  const { faultEvery, notifyAt, ...options }: ReceiverProcessConfig = JSON.parse(json);
+  const { faultEvery, notifyAt, clock = realTime, ...options }: ReceiverProcessConfig = JSON.parse(json);
   const receiver = await startWebhookReceiver({
     ...options,
     faults: scheduledFaults(faultEvery),
-    ...(print ? { onReceived: (_reminders, request) => process.stdout.write(printed(request)) } : {}),
+    ...(print ? { onReceived: (_reminders, request) => process.stdout.write(printed(request, clock)) } : {}),
   });
 
   let told = 0;

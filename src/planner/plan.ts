@@ -1,4 +1,5 @@
 import type { Rule } from "../reminder/rule.ts";
+import { readClock } from "../store/clock.ts";
 import type { Database } from "../store/database.ts";
 import { timetableOf } from "../store/place-times.ts";
 import { type PlannedBatch, planBatch, type SchedulePlan, type ScheduleToPlan } from "../store/plan.ts";
@@ -11,7 +12,7 @@ export interface PlannerOptions {
   readonly leadMs: number;
 }
 
-/** Beyond this a moment counts as missed: nobody planned when they should have, and the topic's catch-up decides. */
+/** Beyond this a moment counts as missed: nobody planned when they should have, and the topic's catch-up decides. Real. */
 export const missedAfterMs = 15_000;
 /** A timetable that yields nothing for so long (a polar night) is asked again a day later. */
 const askAgainMs = 86_400_000;
@@ -19,38 +20,64 @@ const askAgainMs = 86_400_000;
 const moveSearchMs = 86_400_000;
 const batch = 500;
 
+/** What is planned must last until the next cron minute, though one is lost, and that takes real time. */
+const planEveryMs = 120_000;
+
+/**
+ * How far ahead of carillon.clock() to plan: as configured, but with a development clock at least for as long as it takes
+ * until the planner surely comes again, and the lead.
+ * @param speed seconds of carillon.clock() in a real second
+ * @returns milliseconds of carillon.clock()
+ */
+export function horizonAt(speed: number, { horizonMs, leadMs }: PlannerOptions): number {
+  return speed === 1 ? horizonMs : Math.max(horizonMs, Math.ceil((planEveryMs + leadMs) * speed));
+}
+
 /** Plans every schedule whose next moment is within the horizon. */
-export async function planDue(db: Database, options: PlannerOptions, signal: AbortSignal): Promise<PlannedBatch> {
+export async function planDue(
+  db: Database,
+  options: PlannerOptions,
+  signal: AbortSignal,
+): Promise<
+  Omit<PlannedBatch, "nowMs"> & {
+    /** carillon.clock(): what is due by then is to be cut now */ readonly cutByMs: number;
+  }
+> {
+  const { speed } = await readClock(db.pool);
+  const horizonMs = horizonAt(speed, options);
   let schedules = 0;
   let buckets = 0;
   let nowMs = 0;
   while (!signal.aborted) {
-    const done = await planBatch(db, { ...options, batch }, (taken, nowMs) =>
-      taken.map((schedule) => planSchedule(schedule, nowMs, options.horizonMs)),
+    const done = await planBatch(db, { ...options, horizonMs, batch }, (taken, nowMs) =>
+      taken.map((schedule) => planSchedule(schedule, nowMs, horizonMs, missedAfterMs * speed)),
     );
     schedules += done.schedules;
     buckets += done.buckets;
     nowMs = Math.max(nowMs, done.nowMs);
     if (done.schedules < batch) break;
   }
-  return { schedules, buckets, nowMs };
+  return { schedules, buckets, cutByMs: nowMs + options.leadMs * speed };
 }
 
 /**
  * The moments of one schedule up to the horizon. Pure: the same inputs give the same plan, on any node, at any time.
  * Moments that are planned already come again from here; their keys keep them from being made twice, and that is how a
  * corrected timetable moves them.
- * @param nowMs epoch milliseconds, Postgres' clock
+ * @param nowMs epoch milliseconds, carillon.clock()
+ * @param horizonMs how far ahead of that
+ * @param toleranceMs how long ago a moment may be that is not missed
  */
-export function planSchedule(schedule: ScheduleToPlan, nowMs: number, horizonMs: number): SchedulePlan {
+export function planSchedule(
+  schedule: ScheduleToPlan,
+  nowMs: number,
+  horizonMs: number,
+  toleranceMs = missedAfterMs,
+): SchedulePlan {
   const place = placeTimes(schedule);
   const fromMs = Math.min(schedule.plannedThroughMs, nowMs);
   const throughMs = nowMs + horizonMs;
-  const { missed, current } = missedAt(
-    occurrencesBetween(schedule.rule, place, fromMs, throughMs),
-    nowMs,
-    missedAfterMs,
-  );
+  const { missed, current } = missedAt(occurrencesBetween(schedule.rule, place, fromMs, throughMs), nowMs, toleranceMs);
   const { fire, skip } = catchUp(schedule.catchUp, missed);
   const next = nextOccurrenceAfter(schedule.rule, place, throughMs);
   return {

@@ -26,10 +26,10 @@ export function runPlanner(deps: PlannerDeps, stopping: AbortSignal): Promise<vo
   const { db, logger, faults } = deps;
 
   async function plan(): Promise<void> {
-    const { nowMs, ...done } = await planDue(db, deps.options, stopping);
+    const { cutByMs, ...done } = await planDue(db, deps.options, stopping);
     if (done.schedules > 0) logger.info(done, "planned");
     // what is due within the lead is cut here and now; its job would cost the moment some milliseconds
-    if (done.buckets > 0) await cutThrough(nowMs + deps.options.leadMs);
+    if (done.buckets > 0) await cutThrough(cutByMs);
   }
 
   async function cut(payload: unknown): Promise<void> {

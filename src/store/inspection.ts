@@ -1,4 +1,5 @@
 import type pg from "pg";
+import { readClock } from "./clock.ts";
 import type { Database } from "./database.ts";
 import { type Executor, inTransaction } from "./executor.ts";
 
@@ -130,6 +131,8 @@ export interface Attention {
 export interface Status {
   /** what due instants are compared with */
   readonly clock: Date;
+  /** where that is not real time */
+  readonly developmentClock: { readonly realTime: Date; readonly speed: number } | null;
   readonly attention: readonly Attention[];
   readonly late: readonly LateGroups[];
   readonly underWay: readonly BucketUnderWay[];
@@ -148,7 +151,7 @@ export function readStatus(db: Pick<Database, "pool">, options: StatusOptions = 
   return readOnly(
     db,
     async (executor) => ({
-      clock: await readNow(executor),
+      ...(await readClocks(executor)),
       attention: await rowsOf<Attention>(executor, attentionText, limit),
       late: await rowsOf<LateGroups>(executor, lateText, limit),
       underWay: await rowsOf<BucketUnderWay>(executor, underWayText, limit),
@@ -190,9 +193,8 @@ async function rowsOf<T extends object>(executor: Executor, text: string, limit:
   return rows;
 }
 
-async function readNow(executor: Executor): Promise<Date> {
-  const { rows } = await executor.query<{ clock: Date }>("select carillon.clock() as clock");
-  const [row] = rows;
-  if (row === undefined) throw new Error("no clock");
-  return row.clock;
+async function readClocks(executor: Executor): Promise<Pick<Status, "clock" | "developmentClock">> {
+  const { clockMs, realMs, speed } = await readClock(executor);
+  const isReal = speed === 1 && clockMs === realMs;
+  return { clock: new Date(clockMs), developmentClock: isReal ? null : { realTime: new Date(realMs), speed } };
 }

@@ -14,7 +14,7 @@ export type BucketIds = readonly string[] | null;
 const scanTimeoutMs = 120_000;
 
 /** A subscription or its end that bears a time this close before the moment may have been committed after it. */
-const judgeable = "interval '1 second'";
+const judgeable = "interval '1 second' * carillon.clock_speed()";
 
 export interface DeliveryKey {
   readonly bucketId: string;
@@ -79,11 +79,11 @@ const imbalanceText = `
     where s.subscribed_at <= b.due_at and (s.ended_at is null or s.ended_at > b.due_at - ${judgeable})
   ), reach as materialized (
     select m.bucket_id, m.user_number, m.certain, e.ordinal,
-      e.gone_at is null and e.registered_at <= m.due_at - ${judgeable} as standing
+      e.gone_at is null and e.registered_at <= carillon.real_time(m.due_at - ${judgeable}) as standing
     from member m
     left join carillon.endpoints e
       on e.hash_slot = m.hash_slot and e.user_number = m.user_number
-      and (e.gone_at is null or e.gone_at > m.due_at - ${judgeable})
+      and (e.gone_at is null or e.gone_at > carillon.real_time(m.due_at - ${judgeable}))
   ), expected as materialized (
     select bucket_id, user_number, ordinal, certain and standing as owed
     from reach
@@ -190,12 +190,12 @@ export function stuckGroups(
        select bucket_id, group_number, state,
          extract(epoch from case
            when state = 'abandoned' then clock_timestamp() - lease_until
-           else least(carillon.clock() - due_at, clock_timestamp() - not_before)
+           else clock_timestamp() - greatest(carillon.real_time(due_at), not_before)
          end) * 1000 as since_ms
        from carillon.open_groups
        where state in ('overdue', 'abandoned')
        union all
-       select bucket_id, null, 'not cut', extract(epoch from carillon.clock() - due_at) * 1000
+       select bucket_id, null, 'not cut', extract(epoch from clock_timestamp() - carillon.real_time(due_at)) * 1000
        from carillon.time_buckets
        where closed_at is null and cancelled_at is null and cut_at is null and due_at <= carillon.clock()
      )
@@ -268,7 +268,7 @@ export function unresolvedBeyondExpiry(
            as open_groups,
          (select count(*) from carillon.deferred d where d.bucket_id = b.bucket_id)::int as deferred
        from carillon.time_buckets b
-       where b.expires_at < carillon.clock() - $2::float8 * interval '1 millisecond'
+       where carillon.real_time(b.expires_at) < clock_timestamp() - $2::float8 * interval '1 millisecond'
          and ($1::bigint[] is null or b.bucket_id = any ($1))
      ), latest as (
        select distinct on (m.bucket_id, m.user_number, m.ordinal) m.bucket_id, o.final

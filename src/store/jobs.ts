@@ -40,7 +40,7 @@ export async function wakePlanner(executor: Executor): Promise<void> {
 
 /**
  * One job per second in which buckets are due, at the time when they are to be cut into groups. For all whose time has
- * come already one is enough: it cuts whatever is due by then.
+ * come already one is enough: it cuts whatever is due by then. The lead is real time, as all that a job waits for.
  */
 export async function addCutJobs(executor: Executor, dueAtMs: readonly number[], leadMs: number): Promise<void> {
   const seconds = [...new Set(dueAtMs.map((ms) => Math.floor(ms / 1000)))];
@@ -48,12 +48,14 @@ export async function addCutJobs(executor: Executor, dueAtMs: readonly number[],
   await executor.query(
     `select from graphile_worker.add_jobs((
        select array_agg((
-         $1, json_build_object('second', second), null, to_timestamp(second) - $3::int * interval '1 millisecond',
+         $1, json_build_object('second', second), null,
+         carillon.real_time(to_timestamp(second)) - $3::int * interval '1 millisecond',
          $4, $1 || ':' || case when second > by_now then second::text else 'due' end, -1, null
        )::graphile_worker.job_spec)
        from (
          select distinct greatest(second, by_now) as second, by_now
-         from unnest($2::bigint[]) as s (second), floor(extract(epoch from now()) + $3::int / 1000.0) as by_now
+         from unnest($2::bigint[]) as s (second),
+           floor(extract(epoch from carillon.clock()) + $3::int / 1000.0 * carillon.clock_speed()) as by_now
        ) s), true)`,
     [taskNames.cut, seconds, leadMs, jobAttempts],
   );

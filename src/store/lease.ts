@@ -81,7 +81,7 @@ export async function releaseGroup(executor: Executor, fence: Fence, release: Re
     name: "release_group",
     text: `
       with waiting as (
-        select min(case when d.parked_at is null then d.next_try_at else b.expires_at end) as next_at
+        select min(case when d.parked_at is null then d.next_try_at else carillon.real_time(b.expires_at) end) as next_at
         from carillon.deferred d
         join carillon.time_buckets b on b.bucket_id = d.bucket_id
         where d.bucket_id = $1 and d.group_number = $2
@@ -93,7 +93,7 @@ export async function releaseGroup(executor: Executor, fence: Fence, release: Re
           takeovers = g.takeovers + ($6::text is not null)::int,
           not_before = greatest(
             clock_timestamp() + $5::int * interval '1 millisecond',
-            case when g.paged_at is not null and g.halted_at is null then least(w.next_at, b.expires_at) end)
+            case when g.paged_at is not null and g.halted_at is null then least(w.next_at, carillon.real_time(b.expires_at)) end)
       from waiting w, carillon.time_buckets b
       where g.bucket_id = $1 and g.group_number = $2 and g.epoch = $3 and g.claim_token = $4
         and b.bucket_id = g.bucket_id

@@ -85,6 +85,7 @@ export async function migrate(url: string, options: MigrateOptions = {}): Promis
       log?.info({ views: views.length }, "views created");
       applied.push(viewsEntry);
     }
+    if (await keepClockReal(client)) log?.info({}, "a development clock was taken out: the database is for production");
     return { applied };
   } finally {
     // ends the session, and with it the lock
@@ -156,6 +157,19 @@ async function runFile(client: PoolClient, file: SqlFile): Promise<void> {
     if (error instanceof Error) error.message = `${file.name}: ${error.message}`;
     throw error;
   }
+}
+
+/** A restored copy, or a hand that replaced it, may have left production with a clock that lives at another time. */
+async function keepClockReal(client: PoolClient): Promise<boolean> {
+  const { rows: found } = await client.query<{ there: boolean }>(
+    "select to_regprocedure('carillon.reset_development_clock()') is not null as there",
+  );
+  if (found[0]?.there !== true) return false;
+  const { rows } = await client.query<{ was_set: boolean }>(
+    `select carillon.reset_development_clock() as was_set
+     where not exists (select from carillon.deployment where kind in ('development', 'demo'))`,
+  );
+  return rows[0]?.was_set === true;
 }
 
 async function createViews(client: PoolClient, files: readonly SqlFile[]): Promise<boolean> {

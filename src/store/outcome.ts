@@ -11,7 +11,7 @@ export interface OutcomeRecord {
   /** the members' indexes in the chunk; null: all that were to be sent, in order */
   readonly indexes: readonly number[] | null;
   readonly codes: Uint8Array;
-  /** milliseconds after the due instant, one a member */
+  /** milliseconds of carillon.clock() after the due instant, one a member */
   readonly afterDueMs: readonly number[];
   readonly tally: {
     readonly delivered: number;

@@ -3,7 +3,7 @@ import type { Executor } from "./executor.ts";
 
 /** What an intent that was refused is to be followed by. */
 export type Refusal =
-  /** milliseconds that the moment is still ahead */
+  /** real milliseconds that the moment is still ahead */
   | { readonly kind: "not_yet_due"; readonly waitMs: number }
   /** until it is resumed */
   | { readonly kind: "halted" }
@@ -31,7 +31,7 @@ export async function whyRefused(executor: Executor, fence: Fence, chunkNumber: 
         g.halted_at is not null as halted, b.cancelled_at is not null as cancelled,
         s.paused_at is not null or t.paused_at is not null as paused,
         b.expires_at <= carillon.clock() as expired,
-        (extract(epoch from b.due_at - carillon.clock()) * 1000)::float8 as wait_ms
+        (extract(epoch from carillon.real_time(b.due_at) - clock_timestamp()) * 1000)::float8 as wait_ms
       from carillon.groups g
       join carillon.time_buckets b on b.bucket_id = g.bucket_id
       join carillon.schedules s on s.schedule_id = b.schedule_id

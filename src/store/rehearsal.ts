@@ -16,11 +16,25 @@ export async function bucketOf(
   return row === undefined ? null : { bucketId: row.bucket_id, closed: row.closed };
 }
 
+/** The time buckets of schedules that are due up to an instant of carillon.clock(), epoch milliseconds. */
+export async function bucketsThrough(
+  db: Pick<Database, "pool">,
+  scheduleIds: readonly string[],
+  throughMs: number,
+): Promise<readonly { readonly bucketId: string; readonly closed: boolean }[]> {
+  const { rows } = await db.pool.query<{ bucket_id: string; closed: boolean }>(
+    `select bucket_id, closed_at is not null as closed from carillon.time_buckets
+     where schedule_id = any ($1::bigint[]) and due_at <= to_timestamp($2::float8 / 1000) order by bucket_id`,
+    [scheduleIds, throughMs],
+  );
+  return rows.map((row) => ({ bucketId: row.bucket_id, closed: row.closed }));
+}
+
 /** Groups that were taken back from an owner that was lost, as "bucket:group". */
-export async function rescuedGroups(db: Pick<Database, "pool">, bucketId: string): Promise<string[]> {
+export async function rescuedGroups(db: Pick<Database, "pool">, bucketIds: readonly string[]): Promise<string[]> {
   const { rows } = await db.pool.query<{ name: string }>(
-    "select bucket_id || ':' || group_number as name from carillon.groups where bucket_id = $1 and rescues > 0",
-    [bucketId],
+    "select bucket_id || ':' || group_number as name from carillon.groups where bucket_id = any ($1::bigint[]) and rescues > 0",
+    [bucketIds],
   );
   return rows.map((row) => row.name);
 }

@@ -28,7 +28,7 @@ export async function sweep(
     name: "sweep_schedules",
     text: `
       select from carillon.schedules
-      where next_due_at <= carillon.clock() + $1::int * interval '1 millisecond'
+      where carillon.real_time(next_due_at) <= clock_timestamp() + $1::int * interval '1 millisecond'
       limit 1`,
     values: [options.leadMs],
   });
@@ -40,7 +40,7 @@ export async function sweep(
       select distinct floor(extract(epoch from due_at))::bigint as second
       from carillon.time_buckets
       where closed_at is null and cut_at is null and cancelled_at is null
-        and due_at <= carillon.clock() + ($1::int - 1000) * interval '1 millisecond'
+        and carillon.real_time(due_at) <= clock_timestamp() + ($1::int - 1000) * interval '1 millisecond'
       limit $2`,
     values: [options.leadMs, options.limit],
   });

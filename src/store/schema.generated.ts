@@ -54,7 +54,7 @@ export interface Attention {
    */
   node_id: number | null;
   /**
-   * since when
+   * since when, on real time
    */
   since: Timestamp | null;
   /**
@@ -427,6 +427,22 @@ export interface Destinations {
   sealed_secrets: ArrayType<Buffer>;
   updated_at: Generated<Timestamp>;
   url: string;
+}
+
+export interface DevelopmentClock {
+  /**
+   * what carillon.clock() was set to
+   */
+  clock_at: Timestamp;
+  /**
+   * when
+   */
+  real_at: Timestamp;
+  singleton: Generated<boolean>;
+  /**
+   * seconds of carillon.clock() in a real second
+   */
+  speed: number;
 }
 
 export interface Endpoints {
@@ -943,6 +959,7 @@ export interface DB {
   deliveries: Deliveries;
   deployment: Deployment;
   destinations: Destinations;
+  development_clock: DevelopmentClock;
   endpoints: Endpoints;
   failures: Failures;
   groups: Groups;

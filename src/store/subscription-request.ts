@@ -4,6 +4,7 @@ import { assertZone, isKnownZone, usualZoneName } from "../timetable/civil-time.
 import { nextOccurrenceAfter } from "../timetable/occurrences.ts";
 import { parseRule } from "../timetable/rule-check.ts";
 import { assertSlot } from "../timetable/timetable.ts";
+import { readClock } from "./clock.ts";
 import { findDestinations } from "./destinations.ts";
 import { destinationNames, mistakesInEndpoint, type NewEndpoint } from "./endpoints.ts";
 import type { Executor } from "./executor.ts";
@@ -61,6 +62,8 @@ export interface ResolvedRequests {
   readonly ownZones: ReadonlyMap<string, string>;
   /** carillon.clock() when they were resolved, epoch milliseconds */
   readonly nowMs: number;
+  /** its seconds in a real second */
+  readonly clockSpeed: number;
 }
 
 /**
@@ -81,7 +84,7 @@ export async function resolveRequests(
   );
   const places = await placesOf(executor, requests);
   const zones = await findOwnZones(executor, requests);
-  const nowMs = await clockMs(executor);
+  const { clockMs: nowMs, speed: clockSpeed } = await readClock(executor);
   const ruleOf = rememberedRules(places, nowMs);
   const errors: CarillonError[] = [];
 
@@ -105,7 +108,7 @@ export async function resolveRequests(
     return topic === undefined ? [] : [{ request, topic, ...found }];
   });
   throwAny(errors);
-  return { items: items.map(withUsualZone), destinations, ownZones: zones.stored, nowMs };
+  return { items: items.map(withUsualZone), destinations, ownZones: zones.stored, nowMs, clockSpeed };
 }
 
 type FoundRule = Pick<ResolvedRequest, "rule" | "place" | "nextDueAtMs">;
@@ -178,12 +181,7 @@ function placeKey(query: PlaceQuery): string {
 
 /** carillon.clock(), epoch milliseconds. */
 export async function clockMs(executor: Executor): Promise<number> {
-  const { rows } = await executor.query<{ now_ms: number }>(
-    "select extract(epoch from carillon.clock())::float8 * 1000 as now_ms",
-  );
-  const [row] = rows;
-  if (row === undefined) throw new CarillonError("internal", "carillon.clock() gave nothing.");
-  return row.now_ms;
+  return (await readClock(executor)).clockMs;
 }
 
 function mistakesInZone({ zone, pointer }: SubscriptionRequest): CarillonError[] {

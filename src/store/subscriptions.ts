@@ -71,7 +71,7 @@ export async function subscribe(
     return { resolved, stored };
   });
   // what is promised counts from the commit, so Postgres' clock is carried on to here
-  const committedMs = resolved.nowMs + (now() - resolvedAtMs);
+  const committedMs = resolved.nowMs + (now() - resolvedAtMs) * resolved.clockSpeed;
   const promisedOf = rememberedPromises(committedMs);
   return resolved.items.map((item, index) => {
     const row = stored[index];
@@ -205,10 +205,10 @@ function followed(items: readonly ResolvedRequest[], users: ReadonlyMap<string, 
   return [...new Set(moving.map(({ request }) => request.userId))].map((userId) => refOf(users, userId));
 }
 
+/** With a clock that goes faster the planner's minute is longer on it, and what it would come too late for farther ahead. */
 function needsPlanner(resolved: ResolvedRequests, schedules: readonly ScheduleRef[], planHorizonMs: number): boolean {
-  return resolved.items.some(
-    (item, index) => schedules[index]?.created === true && item.nextDueAtMs <= resolved.nowMs + planHorizonMs,
-  );
+  const throughMs = resolved.nowMs + planHorizonMs * Math.max(1, resolved.clockSpeed);
+  return resolved.items.some((item, index) => schedules[index]?.created === true && item.nextDueAtMs <= throughMs);
 }
 
 function rememberedPromises(

@@ -88,13 +88,13 @@ class GroupDelivery {
   async untilDue(): Promise<void> {
     const { clock, destinations, channels } = this.#worker;
     const { dueAtMs } = this.#held.group;
-    if (clock.nowMs() >= dueAtMs) return;
+    if (clock.realMsUntil(dueAtMs) <= 0) return;
     // not waited for: a destination that does not answer must not make the others late
     for (const destination of destinations.known) {
       for (const channel of channels.values()) void channel.warm(destination, this.#signal);
     }
-    for (let waitMs = dueAtMs - clock.nowMs(); waitMs > 0; waitMs = dueAtMs - clock.nowMs()) {
-      // in steps, since the clock's offset is measured anew meanwhile
+    for (let waitMs = clock.realMsUntil(dueAtMs); waitMs > 0; waitMs = clock.realMsUntil(dueAtMs)) {
+      // in steps, since the clock's offset and pace are measured anew meanwhile
       await sleep(Math.min(waitMs, 1000), this.#signal);
     }
   }

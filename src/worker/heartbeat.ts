@@ -1,8 +1,9 @@
 import { monotonicMs, sleep } from "../clock.ts";
 import type { RateLimitedLogger } from "../logger.ts";
+import { readClock } from "../store/clock.ts";
 import type { Database } from "../store/database.ts";
 import { renewLeases } from "../store/lease.ts";
-import { beatNode, readClock } from "../store/nodes.ts";
+import { beatNode } from "../store/nodes.ts";
 import type { HeldGroup } from "./held-group.ts";
 import type { PgClock } from "./pg-clock.ts";
 

@@ -52,14 +52,16 @@ export class ChunkRecord {
     const { clock, random } = this.#worker;
     const { group } = this.#held;
     const nowMs = clock.nowMs();
+    // tries and what a receiver asks for are waited for on real time
+    const [realNowMs, realExpiresAtMs] = [clock.realNowMs(), clock.realTimeOf(group.expiresAtMs)];
     for (const [position, member] of members.entries()) {
       const outcome = outcomes[position];
       if (outcome === undefined) continue;
       const verdict = judge(outcome, {
         deliveryMode: group.topic.deliveryMode,
         attempt: this.#chunk.attempt,
-        nowMs,
-        expiresAtMs: group.expiresAtMs,
+        nowMs: realNowMs,
+        expiresAtMs: realExpiresAtMs,
         random: random(),
       });
       if (verdict.next !== null) this.#onDeferred(verdict.next.waitMs);

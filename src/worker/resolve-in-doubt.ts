@@ -17,6 +17,7 @@ export async function resolveInDoubt(worker: WorkerContext, held: HeldGroup): Pr
   const members = await persist(held.lost, () => unresolvedMembers(db.pool, group, group.dueDay), onFault);
   for (const chunk of byChunk(members)) {
     const nowMs = clock.nowMs();
+    const [realNowMs, realExpiresAtMs] = [clock.realNowMs(), clock.realTimeOf(group.expiresAtMs)];
     const judged = chunk.members.map((member) => ({
       index: member.index,
       hashSlot: member.hashSlot ?? 0,
@@ -30,8 +31,8 @@ export async function resolveInDoubt(worker: WorkerContext, held: HeldGroup): Pr
           // a person who was erased meanwhile can't be sent to again
           deliveryMode: member.hashSlot === null ? "at_most_once" : group.topic.deliveryMode,
           attempt: chunk.attempt,
-          nowMs,
-          expiresAtMs: group.expiresAtMs,
+          nowMs: realNowMs,
+          expiresAtMs: realExpiresAtMs,
           random: worker.random(),
         },
       ),

@@ -16,7 +16,9 @@ export interface Verdict {
 export interface Circumstances {
   readonly deliveryMode: "at_least_once" | "at_most_once";
   readonly attempt: number;
+  /** real time, as is a receiver's Retry-After; epoch milliseconds */
   readonly nowMs: number;
+  /** the real time of the expiry */
   readonly expiresAtMs: number;
   readonly random: number;
 }

@@ -4,10 +4,11 @@ import type { Channel } from "../channels/channel.ts";
 import { monotonicMs, sleep } from "../clock.ts";
 import { type Logger, rateLimited } from "../logger.ts";
 import { type ClaimedGroup, claimGroups, claimNextDue } from "../store/claim.ts";
+import { readClock } from "../store/clock.ts";
 import { type Database, openDatabase } from "../store/database.ts";
 import { keepRunning } from "../store/job-runner.ts";
 import { addGroupJobAt, taskNames } from "../store/jobs.ts";
-import { readClock, registerNode, stopNode } from "../store/nodes.ts";
+import { registerNode, stopNode } from "../store/nodes.ts";
 import { warmUp } from "../store/warm-up.ts";
 import { Arms } from "./arms.ts";
 import type { WorkerContext } from "./context.ts";
@@ -163,6 +164,9 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   };
 }
 
+/** A timer can't be set for longer; a clock that goes slowly could ask for it. */
+const timerMaxMs = 2 ** 31 - 1;
+
 /**
  * What a slot does when a job wakes it: it takes the job's own group, if that is still ahead and this node may hold it;
  * then whatever is due, one group after another, until nothing is. It never throws: a group's troubles are its own.
@@ -184,12 +188,15 @@ function groupTask(worker: WorkerContext, arms: Arms, pollMs: number): (payload:
       // somebody else's share: offered again while they can still arm it, and rarely enough for any number of groups;
       // at the moment itself whoever has a slot takes it. Without the jitter the job would come due at this node's own
       // next poll, time after time, and the others would never see it.
-      const leftMs = payload.dueAtMs - worker.clock.nowMs();
+      const leftMs = worker.clock.realMsUntil(payload.dueAtMs);
       const waitMs = Math.min(leftMs, Math.max(pollMs, leftMs / 3) * (0.5 + worker.random()));
-      await addGroupJobAt(worker.db.pool, payload, new Date(payload.dueAtMs - leftMs + waitMs));
+      await addGroupJobAt(worker.db.pool, payload, new Date(worker.clock.realNowMs() + waitMs));
       return;
     }
-    const release = setTimeout(() => hold[Symbol.dispose](), Math.max(0, payload.dueAtMs - worker.clock.nowMs()));
+    const release = setTimeout(
+      () => hold[Symbol.dispose](),
+      Math.min(timerMaxMs, Math.max(0, worker.clock.realMsUntil(payload.dueAtMs))),
+    );
     try {
       await deliver(() => claimGroups(worker.db.pool, claimant(), [payload, ...payload.more]));
     } finally {

@@ -36,6 +36,22 @@ function report(
 }
 
 describe("demoReport", () => {
+  it("tells lateness by when moments came on real time, and speed while they lasted", async () => {
+    // a minute of the clock is a real second
+    const realTimeOf = (ms: number) => dueAtMs + (ms - dueAtMs) / 60;
+    const later = { ...receipt("c", 0), dueAtMs: dueAtMs + 600_000, receivedAtMs: dueAtMs + 10_000 + 300 };
+    const log = logOf([receipt("a", 50), receipt("b", 100), later]);
+    const all = await demoReport(new Set(["a", "b", "c"]), log, nothing, null, realTimeOf);
+    expect(all).toMatchObject({
+      early: 0,
+      first_lateness_ms: 50,
+      p50_lateness_ms: 100,
+      makespan_ms: 300,
+      // three in 100 and 300 ms
+      reminders_per_s: 8,
+    });
+  });
+
   it("counts users, groups and nodes, and how even they are", async () => {
     const users = ["a", "b", "c", "d"];
     const all = await report(users, [

@@ -84,7 +84,7 @@ const faultTexts: readonly { readonly name: ViolationName; readonly text: string
     name: "stale write",
     text: `
       with written as (
-        select bucket_id, group_number, epoch, intent_at as at from carillon.chunks
+        select bucket_id, group_number, epoch, carillon.real_time(intent_at) as at from carillon.chunks
         union all
         select bucket_id, group_number, epoch, recorded_at from carillon.outcomes
       ), span as (
@@ -107,7 +107,7 @@ const faultTexts: readonly { readonly name: ViolationName; readonly text: string
       join carillon.users u on u.user_number = m.user_number
       join carillon.subscriptions s
         on s.schedule_id = b.schedule_id and s.hash_slot = u.hash_slot and s.user_number = u.user_number
-      where not m.refused and s.moved_to is null and s.ended_at < m.intent_at - interval '1 second'`,
+      where not m.refused and s.moved_to is null and s.ended_at < m.intent_at - interval '1 second' * carillon.clock_speed()`,
   },
   {
     name: "sent after cancelling",
@@ -115,7 +115,7 @@ const faultTexts: readonly { readonly name: ViolationName; readonly text: string
       select m.bucket_id, m.group_number, m.chunk_number, count(*) as deliveries
       from carillon.time_buckets b
       join carillon.chunk_members m on m.bucket_id = b.bucket_id and m.due_day = b.due_day
-      where not m.refused and b.cancelled_at < m.intent_at - interval '1 second'
+      where not m.refused and b.cancelled_at < carillon.real_time(m.intent_at) - interval '1 second'
       group by m.bucket_id, m.group_number, m.chunk_number`,
   },
   {

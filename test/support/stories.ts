@@ -1,8 +1,11 @@
 import type { Channel, Delivery, Outcome, SendRequest } from "../../src/channels/channel.ts";
 import { createMemoryChannel } from "../../src/channels/memory.ts";
+import { type ClockReading, clockAt } from "../../src/clock.ts";
 import { createLogger, rateLimited } from "../../src/logger.ts";
 import { runPlanner } from "../../src/planner/planner.ts";
+import { readClock, setDevelopmentClock } from "../../src/store/clock.ts";
 import { type Database, openDatabase } from "../../src/store/database.ts";
+import { markDeployment } from "../../src/store/deployment.ts";
 import { type SavedSubscription, subscribe } from "../../src/store/subscriptions.ts";
 import { createTopic, type TopicSettings } from "../../src/store/topics.ts";
 import { startWorker, type Worker } from "../../src/worker/worker.ts";
@@ -61,6 +64,8 @@ export class StoryReceiver {
   readonly log: Receipt[] = [];
   /** added to this machine's clock, where the story has moved carillon.clock() */
   clockShiftMs = 0;
+  /** where the story has given carillon.clock() another pace as well: how it runs */
+  clock: ClockReading | null = null;
   readonly #outcomeOf: ((delivery: Delivery, request: SendRequest) => Outcome | Promise<Outcome>) | undefined;
 
   /** @param outcomeOf default: everything is accepted */
@@ -101,7 +106,7 @@ export class StoryReceiver {
       group: moment.groupNumber,
       node: moment.node,
       attempt: delivery.attempt,
-      receivedAtMs: Date.now() + this.clockShiftMs,
+      receivedAtMs: this.clock === null ? Date.now() + this.clockShiftMs : clockAt(this.clock, Date.now()),
       dueAtMs: Date.parse(moment.dueAt),
     };
   }
@@ -145,6 +150,8 @@ export interface Story extends AsyncDisposable {
    * @returns milliseconds to add to this machine's clock
    */
   setClock(at: string): Promise<number>;
+  /** Sets carillon.clock() to an instant, from where it goes so many times as fast as real time. */
+  setPace(at: string, speed: number): Promise<ClockReading>;
   /** Waits until the schedule's only bucket is there. */
   bucketOf(scheduleId: string): Promise<string>;
   whenCut(bucketId: string): Promise<void>;
@@ -181,11 +188,18 @@ export async function beginStory(): Promise<Story> {
       [bucketId],
     );
 
+  async function setClock(at: string, speed: number): Promise<ClockReading> {
+    await markDeployment(db.pool, "development");
+    await setDevelopmentClock(db.pool, { nowMs: Date.parse(at), speed });
+    return readClock(db.pool);
+  }
+
   return {
     db,
     url,
     rows,
     one,
+    setPace: setClock,
     async startNode({ receiver = new StoryReceiver(), channels, name, url: nodeUrl = url, pace = {} } = {}) {
       named += 1;
       const node = await startStoryNode(nodeUrl, name ?? `node-${named}`, channels ?? [receiver.channel()], {
@@ -217,15 +231,8 @@ export async function beginStory(): Promise<Story> {
       return saved;
     },
     async setClock(at) {
-      const { shift_ms: shiftMs } = await one<{ shift_ms: number }>(
-        "select round(extract(epoch from $1::timestamptz - clock_timestamp()) * 1000)::float8 as shift_ms",
-        [at],
-      );
-      await db.pool.query(
-        `create or replace function carillon.clock() returns timestamptz language sql volatile parallel restricted
-         as $$ select clock_timestamp() + ${shiftMs} * interval '1 millisecond' $$`,
-      );
-      return shiftMs;
+      const { clockMs, realMs } = await setClock(at, 1);
+      return Math.round(clockMs - realMs);
     },
     bucketOf: (scheduleId) =>
       until(async () => {

@@ -14,7 +14,7 @@ import { createEngine, type Engine, intendSurely, type SeededMoment } from "../s
 import { checkInvariants } from "../support/invariants.ts";
 import { createGate } from "../support/stories.ts";
 import { until } from "../support/world.ts";
-import { announcing, heldGroup, losingReplies, workerContext } from "./worker-context.ts";
+import { announcing, heldGroup, losingReplies, realTime, workerContext } from "./worker-context.ts";
 
 let engine: Engine;
 beforeAll(async () => {
@@ -188,7 +188,7 @@ describe("deliverGroup", () => {
     const moment = await engine.moment({ users: 3, dueInMs: 700 });
     let early = 0;
     const clock = new PgClock();
-    await clock.sample(async () => moment.dueAtMs + 5000);
+    await clock.sample(async () => realTime(moment.dueAtMs + 5000));
     const { sent, worker } = await receiving(
       async () => {
         const past = await engine.rows("select where carillon.clock() >= to_timestamp($1::float8 / 1000)", [
@@ -220,7 +220,7 @@ describe("deliverGroup", () => {
   it("sends nothing after the expiry, though its intent stands", async () => {
     const moment = await engine.moment({ users: 5 });
     const clock = new PgClock();
-    await clock.sample(async () => moment.dueAtMs + 600_000);
+    await clock.sample(async () => realTime(moment.dueAtMs + 600_000));
     const { sent, worker } = await receiving(undefined, { clock });
     await deliverGroup(worker, heldGroup(await engine.claim(moment)));
     expect(sent).toEqual([]);
@@ -401,7 +401,7 @@ describe("a lost reply", () => {
     const failedOnce = new Set<string>();
     const network = losingReplies(engine.db, statement, times);
     const clock = new PgClock();
-    await clock.sample(async () => moment.dueAtMs + 2000);
+    await clock.sample(async () => realTime(moment.dueAtMs + 2000));
     const { sent, worker } = await receiving(
       ({ address, attempt }) => {
         const index = moment.users.findIndex((user) => `${user.userId}#1` === address);

@@ -1,9 +1,9 @@
 import { createMemoryChannel } from "../../src/channels/memory.ts";
-import { monotonicMs } from "../../src/clock.ts";
+import { type ClockReading, monotonicMs } from "../../src/clock.ts";
 import { createLogger, rateLimited } from "../../src/logger.ts";
 import type { ClaimedGroup } from "../../src/store/claim.ts";
+import { readClock } from "../../src/store/clock.ts";
 import type { Database } from "../../src/store/database.ts";
-import { readClock } from "../../src/store/nodes.ts";
 import type { WorkerContext } from "../../src/worker/context.ts";
 import { DestinationBook } from "../../src/worker/destination-book.ts";
 import { Heartbeat } from "../../src/worker/heartbeat.ts";
@@ -47,6 +47,11 @@ export async function workerContext(engine: Engine, changed: Partial<WorkerConte
     abandon: never,
     ...changed,
   };
+}
+
+/** What Postgres' clocks show in production, where they are one; epoch milliseconds. */
+export function realTime(nowMs: number): ClockReading {
+  return { realMs: nowMs, clockMs: nowMs, speed: 1 };
 }
 
 export function heldGroup(group: ClaimedGroup): HeldGroup {
