@@ -5,7 +5,9 @@
 import { CarillonError, unreachable } from "../errors.ts";
 import type { CivilDate } from "./civil-time.ts";
 import type { PrayerTimetable } from "./prayer.ts";
-import { isPrayerSlot, prayerSlots, prayerTimes } from "./prayer.ts";
+import { isPrayerSlot, parsePrayerTimetable, prayerSlots, prayerTimes } from "./prayer.ts";
+import type { TimetableVersion } from "./versions.ts";
+import { versionOn } from "./versions.ts";
 
 export type Timetable = PrayerTimetable;
 
@@ -18,7 +20,19 @@ export interface PlaceTimes {
   readonly longitude: number;
   /** IANA zone */
   readonly zone: string;
-  readonly timetable: Timetable;
+  /** ascending by the date on which they begin, and at least one */
+  readonly versions: readonly TimetableVersion[];
+}
+
+/**
+ * A timetable from its kind and parameters, stored or posted.
+ *
+ * @param pointer RFC 6901 pointer to the parameters
+ * @throws CarillonError invalid_request
+ */
+export function parseTimetable(kind: string, parameters: unknown, pointer = ""): Timetable {
+  if (kind === "prayer") return parsePrayerTimetable(parameters, pointer);
+  throw new CarillonError("invalid_request", `There are no timetables of kind ${JSON.stringify(kind)}`, { pointer });
 }
 
 /** The slots that a timetable knows, in the order of the day; one of them may still have no time on some day. */
@@ -36,25 +50,30 @@ export function slotsOf(timetable: Timetable): readonly string[] {
  * the timetable no such slot. A late slot (isha in a northern June) may come after the date's midnight.
  */
 export function timeOf(place: PlaceTimes, slot: string, date: CivilDate): number | null {
-  const { timetable } = place;
+  const version = versionOn(place.versions, date);
+  if (version === null) return null;
+  const { timetable } = version;
   switch (timetable.kind) {
     case "prayer":
-      return isPrayerSlot(slot) ? (prayerTimes(place, date)[slot] ?? null) : null;
+      return isPrayerSlot(slot) ? (prayerTimes({ ...place, timetable }, date)[slot] ?? null) : null;
     default:
       return unreachable(timetable.kind);
   }
 }
 
 /**
+ * A slot that any version has is one of the timetable's: another may still begin before its next time.
+ *
  * @param pointer RFC 6901 pointer to the field that holds the slot
  * @throws CarillonError unknown_slot
  */
-export function assertSlot(timetable: Timetable, slot: string, pointer?: string): void {
-  const slots = slotsOf(timetable);
+export function assertSlot(versions: readonly TimetableVersion[], slot: string, pointer?: string): void {
+  const slots = [...new Set(versions.flatMap(({ timetable }) => slotsOf(timetable)))];
   if (slots.includes(slot)) return;
+  const [kind = "empty"] = versions.map(({ timetable }) => timetable.kind);
   throw new CarillonError(
     "unknown_slot",
-    `${JSON.stringify(slot)} is not a slot of this ${timetable.kind} timetable; it has ${slots.join(", ")}`,
+    `${JSON.stringify(slot)} is not a slot of this ${kind} timetable; it has ${slots.join(", ")}`,
     pointer === undefined ? {} : { pointer },
   );
 }
