@@ -47,7 +47,6 @@ describe("the version that holds on a date", () => {
       (atMs - (before.get(date) ?? 0)) / 60_000,
     ]);
     expect(Object.fromEntries(minutes)).toEqual({
-      "2026-11-22": 0,
       "2026-11-23": 0,
       "2026-11-24": 0,
       "2026-11-25": 7,
