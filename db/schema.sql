@@ -690,9 +690,10 @@ create table carillon.timetables (
   last_version integer not null default 0,
   constraint timetables_name_key UNIQUE (name),
   constraint timetables_pkey PRIMARY KEY (timetable_id),
-  constraint timetables_kind_check CHECK ((kind = 'prayer'::text)),
+  constraint timetables_kind_check CHECK ((kind = ANY (ARRAY['prayer'::text, 'sun'::text, 'weekly'::text, 'table'::text]))),
   constraint timetables_name_check CHECK (((length(name) >= 1) AND (length(name) <= 100)))
 );
+comment on column carillon.timetables.kind is 'What computes the times: prayer, sun, weekly (opening hours) or table (uploaded). What parameters mean depends on it.';
 comment on column carillon.timetables.last_version is 'the highest number that a version was given';
 
 create table carillon.topics (

@@ -23,6 +23,8 @@ export const errorCatalogue = {
   unknown_bucket: { status: 404, title: "There is no such time bucket" },
   unknown_zone: { status: 422, title: "There is no such IANA time zone" },
   malformed_time: { status: 422, title: "The time is not well formed" },
+  malformed_table: { status: 422, title: "The table is not well formed" },
+  wrong_encoding: { status: 422, title: "The text is not UTF-8" },
   past_instant: { status: 422, title: "The instant is not at least one second ahead" },
   never_occurs: { status: 422, title: "The rule yields no occurrence" },
   offset_out_of_range: { status: 422, title: "The offset is out of range" },

@@ -55,7 +55,7 @@ export function placeNotFound(query: PlaceQuery, pointer: string): CarillonError
 
 /** The columns that a `PlaceTimesRow` needs of `carillon.places p`. */
 export const placeTimesColumns = `p.place_id, p.key as place_key, p.name as place_name, p.latitude, p.longitude,
-  p.zone as place_zone, p.timetable_id as place_timetable_id`;
+  p.zone as place_zone, p.country as place_country, p.timetable_id as place_timetable_id`;
 
 export interface PlaceTimesRow {
   readonly place_id: number;
@@ -64,6 +64,7 @@ export interface PlaceTimesRow {
   readonly latitude: number;
   readonly longitude: number;
   readonly place_zone: string;
+  readonly place_country: string | null;
   readonly place_timetable_id: number;
 }
 
@@ -98,6 +99,7 @@ function foundPlaceOf(row: PlaceTimesRow, versions: readonly StoredVersion[]): F
     latitude: row.latitude,
     longitude: row.longitude,
     zone: row.place_zone,
+    country: row.place_country,
     versions,
   };
 }

@@ -52,7 +52,7 @@ export async function readSchedules(
            and not exists (select from carillon.groups g where g.bucket_id = b.bucket_id and g.epoch > 0)
        ) as movable,
        t.expires_after_ms, t.catch_up,
-       p.place_id, p.latitude, p.longitude, p.zone, p.timetable_id,
+       p.place_id, p.latitude, p.longitude, p.zone, p.country, p.timetable_id,
        (extract(epoch from carillon.clock()) * 1000)::float8 as now_ms
      from carillon.schedules s
      join carillon.topics t on t.topic_id = s.topic_id
@@ -90,6 +90,7 @@ interface ScheduleRow {
   readonly latitude: number | null;
   readonly longitude: number | null;
   readonly zone: string | null;
+  readonly country: string | null;
   readonly timetable_id: number | null;
   readonly now_ms: number;
 }
@@ -104,5 +105,5 @@ function placeOf(
   }
   const versions = known.get(timetableId) ?? [];
   if (versions instanceof Error) return { place: null, fault: versions };
-  return { place: { placeId, latitude, longitude, zone, versions }, fault: null };
+  return { place: { placeId, latitude, longitude, zone, country: row.country, versions }, fault: null };
 }

@@ -884,6 +884,9 @@ export interface TimeBuckets {
 }
 
 export interface Timetables {
+  /**
+   * What computes the times: prayer, sun, weekly (opening hours) or table (uploaded). What parameters mean depends on it.
+   */
   kind: string;
   /**
    * the highest number that a version was given

@@ -1,7 +1,7 @@
 import type pg from "pg";
 import { CarillonError, unreachable } from "../errors.ts";
 import { type CivilDate, compareDates, formatDate, localDate } from "../timetable/civil-time.ts";
-import { parseTimetable } from "../timetable/timetable.ts";
+import { isTimetableKind, parseTimetable, type Timetable } from "../timetable/timetable.ts";
 import { compareVersions, type TimetableVersion, versionOn } from "../timetable/versions.ts";
 import { codeOf, type Database } from "./database.ts";
 import { inTransaction } from "./executor.ts";
@@ -149,7 +149,7 @@ function decide(timetable: LockedTimetable, versions: readonly StoredVersion[], 
     const detail = `The timetable ${JSON.stringify(timetable.name)} is of kind ${timetable.kind}, and stays so.`;
     throw new CarillonError("invalid_request", detail, { pointer: "/kind" });
   }
-  const said = parseTimetable(timetable.kind, change.parameters, "/parameters");
+  const said = parsed(timetable.kind, change.parameters);
   const corrected = correctedBy(timetable, versions, change);
   const effectiveFrom = change.effectiveFrom === undefined ? (corrected?.effectiveFrom ?? null) : change.effectiveFrom;
   const other = versions.find((each) => each !== corrected && sameDate(each.effectiveFrom, effectiveFrom));
@@ -163,6 +163,11 @@ function decide(timetable: LockedTimetable, versions: readonly StoredVersion[], 
     kind: corrected === undefined ? "insert" : "update",
     version: { version, effectiveFrom, timetable: said, note },
   };
+}
+
+function parsed(kind: string, parameters: unknown): Timetable {
+  if (isTimetableKind(kind)) return parseTimetable(kind, parameters, "/parameters");
+  throw new CarillonError("internal", `This program knows no timetables of kind ${JSON.stringify(kind)}.`);
 }
 
 function correctedBy(

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { parseDate } from "../../timetable/civil-time.ts";
+import { timetableKinds } from "../../timetable/timetable.ts";
 import { coded, freeJson, int4Max, slugText, text } from "./contract.ts";
 
 /** What the parameters mean, and which there are, depends on the kind; src/timetable checks them. */
@@ -7,7 +8,7 @@ const parameters = z.record(z.string(), freeJson);
 
 export const newTimetable = z.strictObject({
   name: slugText,
-  kind: z.literal("prayer"),
+  kind: z.enum(timetableKinds),
   parameters: parameters.default({}),
 });
 export const timetablePatch = z.strictObject({ parameters });
