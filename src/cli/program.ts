@@ -5,6 +5,8 @@ import { devCommand } from "./dev.ts";
 import { inspectCommands } from "./inspect.ts";
 import { keysCommand } from "./keys.ts";
 import { nodeCommands } from "./node.ts";
+import { placesCommand } from "./places.ts";
+import { timetablesCommand } from "./timetables.ts";
 import { versionCommand } from "./version.ts";
 
 /** Everything that a person types. Parsing throws what a verb throws, or commander's own error. */
@@ -17,6 +19,8 @@ export function createProgram(): Command {
     devCommand(),
     demoCommand(),
     ...inspectCommands(),
+    placesCommand(),
+    timetablesCommand(),
     keysCommand(),
     versionCommand(),
   ];

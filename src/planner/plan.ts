@@ -1,15 +1,16 @@
 import type { Rule } from "../reminder/rule.ts";
 import { readClock } from "../store/clock.ts";
 import type { Database } from "../store/database.ts";
-import { timetableOf } from "../store/place-times.ts";
 import { type PlannedBatch, planBatch, type SchedulePlan, type ScheduleToPlan } from "../store/plan.ts";
+import { handOverOlder } from "../store/zone-data.ts";
 import { catchUp, missedAt } from "../timetable/catch-up.ts";
 import { hasEnded, nextOccurrenceAfter, occurrencesBetween } from "../timetable/occurrences.ts";
-import type { PlaceTimes } from "../timetable/timetable.ts";
 
 export interface PlannerOptions {
   readonly horizonMs: number;
   readonly leadMs: number;
+  /** the version of this process' zone data (`process.versions.tz`), to be kept with what is planned under it */
+  readonly tzdata?: string | undefined;
 }
 
 /** Beyond this a moment counts as missed: nobody planned when they should have, and the topic's catch-up decides. Real. */
@@ -18,6 +19,8 @@ export const missedAfterMs = 15_000;
 const askAgainMs = 86_400_000;
 /** A corrected place or timetable may move a moment by hours, beyond what is planned for or to before now. */
 const moveSearchMs = 86_400_000;
+/** A schedule that can't be planned is tried again after this: somebody may have set right what is wrong. */
+const faultRetryMs = 60_000;
 const batch = 500;
 
 /** What is planned must last until the next cron minute, though one is lost, and that takes real time. */
@@ -33,7 +36,10 @@ export function horizonAt(speed: number, { horizonMs, leadMs }: PlannerOptions):
   return speed === 1 ? horizonMs : Math.max(horizonMs, Math.ceil((planEveryMs + leadMs) * speed));
 }
 
-/** Plans every schedule whose next moment is within the horizon. */
+/**
+ * Plans every schedule whose next moment is within the horizon, and those that were planned last by a node with older zone
+ * data than ours.
+ */
 export async function planDue(
   db: Database,
   options: PlannerOptions,
@@ -48,9 +54,10 @@ export async function planDue(
   let schedules = 0;
   let buckets = 0;
   let nowMs = 0;
+  if (options.tzdata !== undefined && !signal.aborted) await handOverOlder(db, options.tzdata, horizonMs);
   while (!signal.aborted) {
     const done = await planBatch(db, { ...options, horizonMs, batch }, (taken, nowMs) =>
-      taken.map((schedule) => planSchedule(schedule, nowMs, horizonMs, missedAfterMs * speed)),
+      taken.map((schedule) => planOrSayWhyNot(schedule, nowMs, horizonMs, missedAfterMs * speed)),
     );
     schedules += done.schedules;
     buckets += done.buckets;
@@ -60,13 +67,32 @@ export async function planDue(
   return { schedules, buckets, cutByMs: nowMs + options.leadMs * speed };
 }
 
+/** One schedule that can't be planned must not keep the rest of its batch from being planned; `attention` shows it. */
+export function planOrSayWhyNot(
+  schedule: ScheduleToPlan,
+  nowMs: number,
+  horizonMs: number,
+  toleranceMs = missedAfterMs,
+): SchedulePlan {
+  try {
+    return planSchedule(schedule, nowMs, horizonMs, toleranceMs);
+  } catch (error) {
+    const fault = error instanceof Error ? error.message : String(error);
+    const { plannedThroughMs } = schedule;
+    const nextDueAtMs = nowMs + horizonMs + faultRetryMs;
+    return { schedule, buckets: [], moves: [], gone: [], plannedThroughMs, nextDueAtMs, fault };
+  }
+}
+
 /**
  * The moments of one schedule up to the horizon. Pure: the same inputs give the same plan, on any node, at any time.
  * Moments that are planned already come again from here; their keys keep them from being made twice, and that is how a
  * corrected timetable moves them.
+ *
  * @param nowMs epoch milliseconds, carillon.clock()
  * @param horizonMs how far ahead of that
  * @param toleranceMs how long ago a moment may be that is not missed
+ * @throws what its place's timetable can't be read for; unknown_place; unknown_zone
  */
 export function planSchedule(
   schedule: ScheduleToPlan,
@@ -74,7 +100,8 @@ export function planSchedule(
   horizonMs: number,
   toleranceMs = missedAfterMs,
 ): SchedulePlan {
-  const place = placeTimes(schedule);
+  if (schedule.fault !== null) throw schedule.fault;
+  const { place } = schedule;
   const fromMs = Math.min(schedule.plannedThroughMs, nowMs);
   const throughMs = nowMs + horizonMs;
   const { missed, current } = missedAt(occurrencesBetween(schedule.rule, place, fromMs, throughMs), nowMs, toleranceMs);
@@ -86,9 +113,10 @@ export function planSchedule(
       ...skip.map(({ key, dueAtMs }) => ({ occurrence: key, dueAtMs, skipped: true })),
       ...[...fire, ...current].map(({ key, dueAtMs }) => ({ occurrence: key, dueAtMs, skipped: false })),
     ],
-    moves: movedBeyond(schedule, place, fromMs, throughMs),
+    ...movedOrGone(schedule, nowMs, fromMs, throughMs),
     plannedThroughMs: throughMs,
     nextDueAtMs: next?.dueAtMs ?? (mayComeAgain(schedule.rule, throughMs) ? throughMs + askAgainMs : null),
+    fault: null,
   };
 }
 
@@ -97,20 +125,30 @@ function mayComeAgain(rule: Rule, atMs: number): boolean {
   return rule.kind === "timetable" && !hasEnded(rule, atMs);
 }
 
-/** What has a time bucket and is now due outside (from, through]: found by its key. An instant is its own key. */
-function movedBeyond(
-  { rule, movable }: ScheduleToPlan,
-  place: PlaceTimes | null,
+/**
+ * What has a time bucket and is now due outside (from, through], found by its key; and what was still to come and has no
+ * time any more. An instant is its own key.
+ */
+function movedOrGone(
+  { rule, place, movable }: ScheduleToPlan,
+  nowMs: number,
   fromMs: number,
   throughMs: number,
-): SchedulePlan["moves"] {
-  if (movable.length === 0 || rule.kind === "instant") return [];
-  return occurrencesBetween(rule, place, fromMs - moveSearchMs, throughMs + moveSearchMs)
-    .filter(({ key, dueAtMs }) => movable.includes(key) && (dueAtMs <= fromMs || dueAtMs > throughMs))
-    .map(({ key, dueAtMs }) => ({ occurrence: key, dueAtMs }));
-}
-
-function placeTimes({ place }: ScheduleToPlan): PlaceTimes | null {
-  if (place === null) return null;
-  return { ...place, timetable: timetableOf(place.timetable.kind, place.timetable.parameters) };
+): Pick<SchedulePlan, "moves" | "gone"> {
+  if (movable.length === 0 || rule.kind === "instant") return { moves: [], gone: [] };
+  const dues = movable.map(({ dueAtMs }) => dueAtMs);
+  const searchFromMs = Math.min(fromMs, ...dues) - moveSearchMs;
+  const searchThroughMs = Math.max(throughMs, ...dues) + moveSearchMs;
+  const found = new Map(
+    occurrencesBetween(rule, place, searchFromMs, searchThroughMs).map(({ key, dueAtMs }) => [key, dueAtMs]),
+  );
+  return {
+    moves: movable.flatMap(({ occurrence }) => {
+      const dueAtMs = found.get(occurrence);
+      return dueAtMs === undefined || (dueAtMs > fromMs && dueAtMs <= throughMs) ? [] : [{ occurrence, dueAtMs }];
+    }),
+    gone: movable
+      .filter(({ occurrence, dueAtMs }) => dueAtMs > nowMs && !found.has(occurrence))
+      .map(({ occurrence }) => occurrence),
+  };
 }

@@ -159,7 +159,7 @@ function mistakesIn({ rule, scheduleId, user }: Movable, place: FoundPlace, nowM
     new CarillonError(code, `Subscription ${id} can't be moved to ${JSON.stringify(place.key)}: ${why}`, { pointer }),
   ];
   try {
-    assertSlot(place.timetable, rule.slot);
+    assertSlot(place.versions, rule.slot);
   } catch (error) {
     if (error instanceof CarillonError && error.code === "unknown_slot") return mistake(error.code, error.message);
     throw error;

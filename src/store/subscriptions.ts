@@ -9,7 +9,7 @@ import { wakePlanner } from "./jobs.ts";
 import { beginningsOf, countsOncePerLocalDay } from "./local-days.ts";
 import { dependsOnUser, followZones } from "./moves.ts";
 import { assertZonesHold, ZoneChanged } from "./own-zone.ts";
-import { type FoundPlace, foundPlaceOf, type PlaceTimesRow, placeTimesColumns } from "./place-times.ts";
+import { type FoundPlace, foundPlaces, type PlaceTimesRow, placeTimesColumns } from "./place-times.ts";
 import { findOrCreateSchedules, nextPromised, type ScheduleRef } from "./schedules.ts";
 import { stand, subscriptionIdOf } from "./standing.ts";
 import {
@@ -265,15 +265,19 @@ async function selectSubscriptions(
      join carillon.schedules c on c.schedule_id = s.schedule_id
      join carillon.topics o on o.topic_id = c.topic_id
      left join carillon.places p on p.place_id = c.place_id
-     left join carillon.timetables t on t.timetable_id = p.timetable_id
      where ${where}`,
     [...values],
   );
-  return rows.map(subscriptionOf);
+  const placed = rows.filter(isPlaced);
+  const places = await foundPlaces(executor, placed);
+  return rows.map((row) => subscriptionOf(row, isPlaced(row) ? (places[placed.indexOf(row)] ?? null) : null));
 }
 
-function subscriptionOf(row: SubscriptionRow): Subscription {
-  const place = row.place_id === null ? null : foundPlaceOf(row);
+function isPlaced(row: SubscriptionRow): row is SubscriptionRow & PlaceTimesRow {
+  return row.place_id !== null;
+}
+
+function subscriptionOf(row: SubscriptionRow, place: FoundPlace | null): Subscription {
   const over = row.ended_at !== null || row.paused;
   return {
     id: subscriptionIdOf(row.schedule_id, row.user_number),

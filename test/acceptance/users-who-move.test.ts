@@ -5,6 +5,7 @@ import { endSubscription, type Subscription, subscribe } from "../../src/store/s
 import { localDate } from "../../src/timetable/civil-time.ts";
 import { parsePrayerTimetable } from "../../src/timetable/prayer.ts";
 import { timeOf } from "../../src/timetable/timetable.ts";
+import { sinceEver } from "../../src/timetable/versions.ts";
 import { storyLimit } from "../support/nodes.ts";
 import { beginStory, createGate, type Story, StoryReceiver, storyPace, userIds } from "../support/stories.ts";
 import { until } from "../support/world.ts";
@@ -136,7 +137,7 @@ async function begin(story: Story, outcomeOf?: Outcomes) {
   const today = localDate(Date.now() - 4 * dayMs, "UTC");
   const at = (city: City, daysLater = 0) => {
     const date = localDate(Date.UTC(today.year, today.month - 1, today.day + daysLater, 12), "UTC");
-    const place = { placeId: 1, ...cities[city], timetable: parsePrayerTimetable({}) };
+    const place = { placeId: 1, ...cities[city], versions: sinceEver(parsePrayerTimetable({})) };
     return timeOf(place, "dhuhr", date) ?? Number.NaN;
   };
   const join = async (city: City, users: readonly string[], nowMs: number) => {

@@ -7,6 +7,7 @@ import { endSubscription, readSubscription, type Subscription, subscribe } from 
 import { createTopic, patchTopic } from "../../src/store/topics.ts";
 import { parsePrayerTimetable } from "../../src/timetable/prayer.ts";
 import { timeOf } from "../../src/timetable/timetable.ts";
+import { sinceEver } from "../../src/timetable/versions.ts";
 import { createEngine, type Engine } from "../support/engine.ts";
 import { until } from "../support/world.ts";
 
@@ -40,7 +41,7 @@ afterAll(() => engine[Symbol.asyncDispose]());
 
 /** dhuhr of a city on the 10th of March 2025, or so many days later, epoch milliseconds; the farther west, the later */
 function dhuhrMs(city: City, daysLater = 0): number {
-  const place = { placeId: 1, ...cities[city], timetable: parsePrayerTimetable({}) };
+  const place = { placeId: 1, ...cities[city], versions: sinceEver(parsePrayerTimetable({})) };
   return timeOf(place, "dhuhr", { year: 2025, month: 3, day: 10 + daysLater }) ?? Number.NaN;
 }
 

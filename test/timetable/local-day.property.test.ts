@@ -4,6 +4,7 @@ import { addDays, datesThrough, formatDate, localDate, resolveWallTime } from ".
 import { nextOccurrenceAfter } from "../../src/timetable/occurrences.ts";
 import { parsePrayerTimetable } from "../../src/timetable/prayer.ts";
 import { timeOf } from "../../src/timetable/timetable.ts";
+import { sinceEver } from "../../src/timetable/versions.ts";
 import { leavingMs, type MovingStep, play, type Ring, type Spot } from "./moving-user.ts";
 
 const long = process.env.CARILLON_LONG === "1";
@@ -12,7 +13,7 @@ const timeoutMs = long ? 3_600_000 : 120_000;
 const dayMs = 86_400_000;
 const hourMs = 3_600_000;
 
-const timetable = parsePrayerTimetable({});
+const versions = sinceEver(parsePrayerTimetable({}));
 /** Both sides of the date line, the zones farthest from UTC, a polar night, the two hemispheres. */
 const places = [
   ["Apia", -13.83, -171.77, "Pacific/Apia"],
@@ -31,7 +32,7 @@ const policy = { gap: "shift", overlap: "first" } as const;
 const slotSpots = (slot: string, offsetsMinutes: readonly number[]): Spot[] =>
   places.map(([, latitude, longitude, zone], index) => ({
     rule: { kind: "timetable", placeId: index, slot, offsetsMinutes },
-    place: { placeId: index, latitude, longitude, zone, timetable },
+    place: { placeId: index, latitude, longitude, zone, versions },
   }));
 const wallSpots = (time: string): Spot[] =>
   places.map(([, , , zone]) => ({

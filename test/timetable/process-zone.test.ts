@@ -15,6 +15,7 @@ const program = `
   const policy = { gap: "shift", overlap: "both" };
   const at = (year, month, day, hour, minute) => ({ year, month, day, hour, minute, second: 0 });
   const makkah = { placeId: 1, latitude: 21.4, longitude: 39.8, zone: "Asia/Riyadh", timetable: parsePrayerTimetable({}) };
+  const since = (timetable) => [{ version: 1, effectiveFrom: null, timetable }];
   const nights = [{ opens: "20:00", closes: "26:30" }];
   const kinds = [
     parseTimetable("sun", {}),
@@ -36,11 +37,11 @@ const program = `
     resolveWallTime(at(2011, 12, 30, 12, 0), "Pacific/Apia", policy),
     localDate(from, "Pacific/Kiritimati"),
     occurrencesBetween(parseRule({ kind: "wall", time: "00:30", zone: "America/Santiago" }), null, from, from + 9e8),
-    occurrencesBetween({ kind: "timetable", placeId: 1, slot: "isha", offsetsMinutes: [-5] }, makkah, from, from + 9e8),
+    occurrencesBetween({ kind: "timetable", placeId: 1, slot: "isha", offsetsMinutes: [-5] }, { ...makkah, versions: since(makkah.timetable) }, from, from + 9e8),
     parseRule({ kind: "instant", at: "2026-10-25T02:30:00+02:00" }),
     ...[1, 3, 9, 12].map((month) => prayerTimes(makkah, { year: 2026, month, day: 6 })),
     kinds.flatMap((timetable) => everywhere.flatMap((place) => dates.flatMap(([year, month, day]) =>
-      slotsOf(timetable).map((slot) => slotTime({ ...place, timetable }, slot, { year, month, day }))))),
+      slotsOf(timetable).map((slot) => slotTime({ ...place, versions: since(timetable) }, slot, { year, month, day }))))),
     prayerTimes({ ...makkah, latitude: 1.87, longitude: -157.43, zone: "Pacific/Kiritimati" }, { year: 2026, month: 9, day: 6 }),
   ]));
 `;

@@ -2,8 +2,9 @@ import { describe, expect, it } from "vitest";
 import type { CivilDate } from "../../src/timetable/civil-time.ts";
 import { addDays, formatDate, localDate } from "../../src/timetable/civil-time.ts";
 import { isSunSlot, sunSlots } from "../../src/timetable/sun.ts";
-import type { PlaceTimes } from "../../src/timetable/timetable.ts";
+import type { PlaceTimes, Timetable } from "../../src/timetable/timetable.ts";
 import { parseTimetable, slotsOf, slotTime } from "../../src/timetable/timetable.ts";
+import { sinceEver } from "../../src/timetable/versions.ts";
 import { bandOf, noonAltitude, noonMs, passesMs, risesOrSetsMs, shadowAltitude } from "./sky-oracle.ts";
 import { altitudeDegrees } from "./sun-oracle.ts";
 
@@ -46,18 +47,22 @@ const degreesOf: Readonly<Record<string, number>> = {
   isha: -17,
 };
 
-function place(kind: "prayer" | "sun", [, latitude, longitude, zone]: (typeof cities)[number]): PlaceTimes {
-  return { placeId: 1, latitude, longitude, zone, timetable: parseTimetable(kind, {}) };
+/** With its only timetable at hand. */
+type Where = PlaceTimes & { readonly timetable: Timetable };
+
+function place(kind: "prayer" | "sun", [, latitude, longitude, zone]: (typeof cities)[number]): Where {
+  const timetable = parseTimetable(kind, {});
+  return { placeId: 1, latitude, longitude, zone, timetable, versions: sinceEver(timetable) };
 }
 
-function noonOf(where: PlaceTimes, date: CivilDate): number {
+function noonOf(where: Where, date: CivilDate): number {
   const noon = slotTime(where, where.timetable.kind === "sun" ? "solarNoon" : "dhuhr", date);
   if ("none" in noon) throw new Error(`${formatDate(date)} has no noon`);
   return noonMs(where, noon.at);
 }
 
 /** When astronomy-engine has the slot of the solar day whose noon falls on `date`; null: it does not come. */
-function trueMs(where: PlaceTimes, slot: string, date: CivilDate): number | null {
+function trueMs(where: Where, slot: string, date: CivilDate): number | null {
   const noon = noonOf(where, date);
   const half = morning.has(slot) ? "morning" : "evening";
   switch (slot) {
@@ -80,12 +85,12 @@ function trueMs(where: PlaceTimes, slot: string, date: CivilDate): number | null
 }
 
 /** A season without this time begins or ends within three days. */
-function isGrazing(where: PlaceTimes, slot: string, date: CivilDate): boolean {
+function isGrazing(where: Where, slot: string, date: CivilDate): boolean {
   return [-3, -2, -1, 0, 1, 2, 3].some((days) => trueMs(where, slot, addDays(date, days)) === null);
 }
 
 /** Fajr and isha that a share of the night takes the place of are not the twilight's. */
-function isCutShort(where: PlaceTimes, slot: string, date: CivilDate): boolean {
+function isCutShort(where: Where, slot: string, date: CivilDate): boolean {
   if (slot !== "fajr" && slot !== "isha") return false;
   const [rise, set, twilight] = ["sunrise", "maghrib", slot].map((each) => trueMs(where, each, date));
   if (rise == null || set == null) return false;
@@ -209,7 +214,7 @@ describe("published sunrise and sunset", () => {
     ["Sydney", -33.868, 151.209, "Australia/Sydney", "2026-12-21", "05:41", "20:05"],
     ["Reykjavik", 64.147, -21.942, "Atlantic/Reykjavik", "2026-06-21", "02:55", "00:04"],
   ])("%s", (_name, latitude, longitude, zone, date, sunrise, sunset) => {
-    const where: PlaceTimes = { placeId: 1, latitude, longitude, zone, timetable: parseTimetable("sun", {}) };
+    const where = place("sun", ["", latitude, longitude, zone]);
     const [year = 0, month = 0, day = 0] = date.split("-").map(Number);
     const clock = new Intl.DateTimeFormat("en-GB", { timeZone: zone, hour: "2-digit", minute: "2-digit" });
     for (const [slot, text] of [

@@ -8,9 +8,10 @@ import {
   timeOf,
   timetableKinds,
 } from "../../src/timetable/timetable.ts";
+import { sinceEver } from "../../src/timetable/versions.ts";
 
 const timetable = parsePrayerTimetable({});
-const tromso = { placeId: 3, latitude: 69.65, longitude: 18.96, zone: "Europe/Oslo", timetable };
+const tromso = { placeId: 3, latitude: 69.65, longitude: 18.96, zone: "Europe/Oslo", versions: sinceEver(timetable) };
 
 describe("timetable", () => {
   it("has the slots of its kind", () => {
@@ -44,9 +45,9 @@ describe("timetable", () => {
       expect(said).toBe(kind);
       expect(parseTimetable(kind, JSON.parse(JSON.stringify(stored)))).toEqual(parsed);
       const [slot = ""] = slotsOf(parsed);
-      expect(() => assertSlot(parsed, slot)).not.toThrow();
+      expect(() => assertSlot(sinceEver(parsed), slot)).not.toThrow();
       const equinox = { year: 2026, month: 3, day: 20 };
-      const place = { ...tromso, latitude: 50, timetable: parsed };
+      const place = { ...tromso, latitude: 50, versions: sinceEver(parsed) };
       const none = { none: "no_such_slot" };
       expect(slotTime(place, "toString", equinox), kind).toEqual(none);
       expect("at" in slotTime(place, slot, equinox) || kind === "weekly", kind).toBe(true);
@@ -58,9 +59,9 @@ describe("timetable", () => {
   });
 
   it("refuses a slot that it doesn't have", () => {
-    expect(() => assertSlot(timetable, "fajr", "/slot")).not.toThrow();
+    expect(() => assertSlot(sinceEver(timetable), "fajr", "/slot")).not.toThrow();
     const wanted = { code: "unknown_slot", pointer: "/rule/slot" };
-    expect(() => assertSlot(timetable, "closing", "/rule/slot")).toThrow(expect.objectContaining(wanted));
-    expect(() => assertSlot(timetable, "Fajr")).toThrow(expect.objectContaining({ code: "unknown_slot" }));
+    expect(() => assertSlot(sinceEver(timetable), "closing", "/rule/slot")).toThrow(expect.objectContaining(wanted));
+    expect(() => assertSlot(sinceEver(timetable), "Fajr")).toThrow(expect.objectContaining({ code: "unknown_slot" }));
   });
 });
