@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Command, InvalidArgumentError } from "commander";
+import { Command } from "commander";
 import { startApiNode } from "../app.ts";
 import { sleep } from "../clock.ts";
 import { readConfig } from "../config.ts";
@@ -25,6 +25,7 @@ import { demoUsers } from "./demo-users.ts";
 import { startEmbeddedPostgres } from "./embedded-postgres.ts";
 import { type PlaceOfTheWorld, placesOfTheWorld } from "./places-of-the-world.ts";
 import { tableOf } from "./table.ts";
+import { wholeNumber } from "./whole-number.ts";
 
 interface DemoOptions {
   readonly users: number;
@@ -265,14 +266,4 @@ function progress(verb: string): (done: number, of: number) => void {
 
 function say(line: string): void {
   process.stderr.write(`${line}\n`);
-}
-
-function wholeNumber(min: number, max: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (!Number.isInteger(value) || value < min || value > max) {
-      throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
-    }
-    return value;
-  };
 }

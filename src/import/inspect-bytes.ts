@@ -1,0 +1,80 @@
+import { isUtf8 } from "node:buffer";
+import { createHash } from "node:crypto";
+import { CarillonError } from "../errors.ts";
+
+export interface Inspected {
+  /** hex */
+  readonly sha256: string;
+  readonly lines: number;
+}
+
+const lineFeed = 0x0a;
+
+/**
+ * Reads a file through before anything of it is stored: what it is known by, how long it is, and that it is text in UTF-8.
+ *
+ * @throws wrong_encoding, saying which line holds the first bytes that are none
+ */
+export async function inspectBytes(chunks: AsyncIterable<Uint8Array>): Promise<Inspected> {
+  const hash = createHash("sha256");
+  const decoder = new TextDecoder("utf-8", { fatal: true });
+  let ended = 0;
+  let endsInside = false;
+  let first = true;
+  for await (const chunk of chunks) {
+    if (first) refuseUtf16(chunk);
+    first = false;
+    hash.update(chunk);
+    decoded(() => decoder.decode(chunk, { stream: true }), chunk, ended);
+    ended += count(chunk);
+    if (chunk.length > 0) endsInside = chunk.at(-1) !== lineFeed;
+  }
+  decoded(() => decoder.decode(), new Uint8Array(), ended);
+  return { sha256: hash.digest("hex"), lines: ended + (endsInside ? 1 : 0) };
+}
+
+/** UTF-16 of plain text has a NUL beside each letter, which UTF-8 would let pass; the mark at its start is refused too. */
+function refuseUtf16(chunk: Uint8Array): void {
+  const [one, two] = chunk;
+  const marked = (one === 0xff && two === 0xfe) || (one === 0xfe && two === 0xff);
+  if (marked || chunk.subarray(0, 4096).includes(0)) {
+    throw new CarillonError("wrong_encoding", "This is UTF-16 or no text at all: save the file in UTF-8.");
+  }
+}
+
+function decoded(decode: () => string, chunk: Uint8Array, linesBefore: number): void {
+  try {
+    decode();
+  } catch {
+    const line = linesBefore + linesUntilFault(chunk) + 1;
+    throw new CarillonError(
+      "wrong_encoding",
+      `Line ${line} is not in UTF-8; it may be Latin-1 or Windows-1252. Save the file in UTF-8.`,
+    );
+  }
+}
+
+/** Lines that end in the chunk before its first bytes that are no UTF-8. */
+function linesUntilFault(chunk: Uint8Array): number {
+  let from = 0;
+  for (let lines = 0; ; lines += 1) {
+    const end = chunk.indexOf(lineFeed, from);
+    if (end === -1) return lines;
+    // the first line may begin in the chunk before: only what can't be the end of a character is a fault there
+    const text = chunk.subarray(lines === 0 ? continuationEnd(chunk) : from, end);
+    if (!isUtf8(text)) return lines;
+    from = end + 1;
+  }
+}
+
+function continuationEnd(chunk: Uint8Array): number {
+  let at = 0;
+  while (at < 3 && ((chunk[at] ?? 0) & 0xc0) === 0x80) at += 1;
+  return at;
+}
+
+function count(chunk: Uint8Array): number {
+  let lines = 0;
+  for (let at = chunk.indexOf(lineFeed); at !== -1; at = chunk.indexOf(lineFeed, at + 1)) lines += 1;
+  return lines;
+}
