@@ -21,15 +21,18 @@ export async function inspectBytes(chunks: AsyncIterable<Uint8Array>): Promise<I
   let ended = 0;
   let endsInside = false;
   let first = true;
+  let begun: Uint8Array = new Uint8Array();
   for await (const chunk of chunks) {
     if (first) refuseUtf16(chunk);
     first = false;
     hash.update(chunk);
-    decoded(() => decoder.decode(chunk, { stream: true }), chunk, ended);
+    const text = Buffer.concat([begun, chunk]);
+    decoded(() => decoder.decode(chunk, { stream: true }), text, ended);
+    begun = begunCharacter(text);
     ended += count(chunk);
     if (chunk.length > 0) endsInside = chunk.at(-1) !== lineFeed;
   }
-  decoded(() => decoder.decode(), new Uint8Array(), ended);
+  decoded(() => decoder.decode(), begun, ended);
   return { sha256: hash.digest("hex"), lines: ended + (endsInside ? 1 : 0) };
 }
 
@@ -42,35 +45,32 @@ function refuseUtf16(chunk: Uint8Array): void {
   }
 }
 
-function decoded(decode: () => string, chunk: Uint8Array, linesBefore: number): void {
+function decoded(decode: () => string, text: Uint8Array, linesBefore: number): void {
   try {
     decode();
   } catch {
-    const line = linesBefore + linesUntilFault(chunk) + 1;
     throw new CarillonError(
       "wrong_encoding",
-      `Line ${line} is not in UTF-8; it may be Latin-1 or Windows-1252. Save the file in UTF-8.`,
+      `Line ${linesBefore + linesBeforeFault(text) + 1} is not in UTF-8; it may be Latin-1 or Windows-1252. Save the file in UTF-8.`,
     );
   }
 }
 
-/** Lines that end in the chunk before its first bytes that are no UTF-8. */
-function linesUntilFault(chunk: Uint8Array): number {
+/** Lines that end before the first one that is no UTF-8, the last of which may be unfinished. */
+function linesBeforeFault(text: Uint8Array): number {
   let from = 0;
   for (let lines = 0; ; lines += 1) {
-    const end = chunk.indexOf(lineFeed, from);
-    if (end === -1) return lines;
-    // the first line may begin in the chunk before: only what can't be the end of a character is a fault there
-    const text = chunk.subarray(lines === 0 ? continuationEnd(chunk) : from, end);
-    if (!isUtf8(text)) return lines;
+    const end = text.indexOf(lineFeed, from);
+    if (end === -1 || !isUtf8(text.subarray(from, end))) return lines;
     from = end + 1;
   }
 }
 
-function continuationEnd(chunk: Uint8Array): number {
-  let at = 0;
-  while (at < 3 && ((chunk[at] ?? 0) & 0xc0) === 0x80) at += 1;
-  return at;
+/** The bytes of a character that ends in the next chunk. */
+function begunCharacter(text: Uint8Array): Uint8Array {
+  const tail = text.subarray(-3);
+  const lead = tail.findLastIndex((byte) => byte >= 0xc0);
+  return lead === -1 || isUtf8(tail.subarray(lead)) ? new Uint8Array() : tail.slice(lead);
 }
 
 function count(chunk: Uint8Array): number {

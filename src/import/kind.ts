@@ -1,6 +1,6 @@
-import type pg from "pg";
 import { CarillonError } from "../errors.ts";
 import type { Database } from "../store/database.ts";
+import type { Executor } from "../store/executor.ts";
 import type { ImportKind } from "../store/imports.ts";
 import type { Merged, Numbered, Refused } from "../store/staging.ts";
 import type { Columns } from "./columns.ts";
@@ -10,7 +10,7 @@ import type { Read } from "./record.ts";
 export interface ImportContext {
   readonly db: Database;
   /** in the transaction of the batch */
-  readonly client: pg.PoolClient;
+  readonly client: Executor;
   readonly planHorizonMs: number;
 }
 

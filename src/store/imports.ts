@@ -1,6 +1,6 @@
-import type pg from "pg";
 import { CarillonError } from "../errors.ts";
 import type { Database } from "./database.ts";
+import type { Executor } from "./executor.ts";
 
 export const importKinds = ["places", "users", "endpoints", "subscriptions", "timetables"] as const;
 export type ImportKind = (typeof importKinds)[number];
@@ -62,7 +62,7 @@ export async function beginImport(db: Database, file: ImportedFile, restart: boo
  *
  * @throws import_under_way
  */
-export async function advanceImport(client: pg.PoolClient, state: ImportState, linesDone: number): Promise<void> {
+export async function advanceImport(client: Executor, state: ImportState, linesDone: number): Promise<void> {
   const { rowCount } = await client.query(
     `update carillon.imports set lines_done = $3, updated_at = clock_timestamp()
      where import_id = $1 and lines_done = $2 and finished_at is null`,
@@ -74,7 +74,7 @@ export async function advanceImport(client: pg.PoolClient, state: ImportState, l
 
 /** Adds what became of a batch, in its transaction. */
 export async function countBatch(
-  client: pg.PoolClient,
+  client: Executor,
   { importId }: ImportState,
   batch: ImportCounts,
 ): Promise<ImportState> {

@@ -1,4 +1,3 @@
-import type pg from "pg";
 import { findDestinations } from "./destinations.ts";
 import {
   destinationNames,
@@ -8,6 +7,7 @@ import {
   registering,
   tooMany,
 } from "./endpoints.ts";
+import type { Executor } from "./executor.ts";
 import { lastOfEach, type Merged, type Numbered, type Refused, stage } from "./staging.ts";
 
 export interface EndpointRow extends NewEndpoint {
@@ -19,7 +19,7 @@ export interface EndpointRow extends NewEndpoint {
  * rows by number, endpoints. Refused are those with a destination that there is not or that doesn't fit the channel, and
  * those for which their user has no room.
  */
-export async function mergeEndpoints(client: pg.PoolClient, rows: readonly Numbered<EndpointRow>[]): Promise<Merged> {
+export async function mergeEndpoints(client: Executor, rows: readonly Numbered<EndpointRow>[]): Promise<Merged> {
   const destinations = await findDestinations(client, destinationNames(rows.map(({ row }) => row)));
   const refused: Refused[] = [];
   const sound = rows.filter(({ line, row }) => {

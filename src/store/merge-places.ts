@@ -1,5 +1,5 @@
-import type pg from "pg";
 import { CarillonError } from "../errors.ts";
+import type { Executor } from "./executor.ts";
 import { storePlaces, type ZonedPlace } from "./places.ts";
 import { lastOfEach, type Merged, type Numbered, stage } from "./staging.ts";
 import { findTimetables } from "./timetables.ts";
@@ -9,7 +9,7 @@ import { findTimetables } from "./timetables.ts";
  *
  * @param rows with zones that the caller has checked and written in their usual case
  */
-export async function mergePlaces(client: pg.PoolClient, rows: readonly Numbered<ZonedPlace>[]): Promise<Merged> {
+export async function mergePlaces(client: Executor, rows: readonly Numbered<ZonedPlace>[]): Promise<Merged> {
   const timetables = await findTimetables(client, [...new Set(rows.map(({ row }) => timetableOf(row)))]);
   const known = rows.filter(({ row }) => timetables.has(timetableOf(row)));
   const refused = rows

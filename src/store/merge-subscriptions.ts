@@ -1,5 +1,5 @@
-import type pg from "pg";
 import { CarillonError, ManyErrors } from "../errors.ts";
+import type { Executor } from "./executor.ts";
 import type { Merged, Numbered, Refused } from "./staging.ts";
 import type { SubscriptionRequest } from "./subscription-request.ts";
 import { type SubscribeOptions, subscribeMany } from "./subscriptions.ts";
@@ -8,11 +8,10 @@ export type SubscriptionRow = Omit<SubscriptionRequest, "pointer">;
 
 /**
  * Subscribes as HTTP does, by the same statements; only that whoever made a mistake is refused and the others are taken.
- * Those statements take arrays: here these cost less than copying to a table first, since most of the time goes into
- * reading rules, in this process.
+ * Those statements take arrays, which is quick enough for a file: 100,000 lines in 3 to 6 s on two cores.
  */
 export async function mergeSubscriptions(
-  client: pg.PoolClient,
+  client: Executor,
   rows: readonly Numbered<SubscriptionRow>[],
   options: Pick<SubscribeOptions, "planHorizonMs">,
 ): Promise<Merged> {

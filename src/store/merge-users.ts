@@ -1,4 +1,4 @@
-import type pg from "pg";
+import type { Executor } from "./executor.ts";
 import { lastOfEach, type Merged, type Numbered, stage } from "./staging.ts";
 import { setZones, type WantedUser } from "./users.ts";
 
@@ -6,7 +6,7 @@ import { setZones, type WantedUser } from "./users.ts";
  * Makes the users who are missing, and sets zone and locale of the others where they are given and differ. Locks are
  * taken in the order that `findOrCreateUsers` states: new users by outside id, then the rows that change by number.
  */
-export async function mergeUsers(client: pg.PoolClient, rows: readonly Numbered<WantedUser>[]): Promise<Merged> {
+export async function mergeUsers(client: Executor, rows: readonly Numbered<WantedUser>[]): Promise<Merged> {
   const { last, repeated } = lastOfEach(together(rows), (user) => user.userId);
   await stage(
     client,

@@ -1,8 +1,8 @@
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import type pg from "pg";
 import { from as copyFrom } from "pg-copy-streams";
 import type { CarillonError } from "../errors.ts";
+import type { Executor } from "./executor.ts";
 
 /** A row of a file, with the line that it came from. */
 export interface Numbered<T> {
@@ -38,7 +38,7 @@ export type StagedColumns = Readonly<Record<string, "text" | "integer" | "bigint
  * @param rows cells in the order of the columns
  */
 export async function stage(
-  client: pg.PoolClient,
+  client: Executor,
   name: string,
   columns: StagedColumns,
   rows: readonly (readonly Cell[])[],
