@@ -47,14 +47,15 @@ export function importCommand(): Command {
     .addHelpText("after", "\nExample:\n  $ carillon import users users.csv --errors left-out.ndjson")
     .action(async (name: ImportKind, file: string | undefined, options: Options, command: Command) => {
       const format = chosenFormat(name, file, options, command);
-      const summary: { exitCode: number } = { exitCode: exitCodes.tryLater };
-      const code = await runUntilSignal(
+      // where a signal comes before there is anything to go on with
+      let exitCode: number = exitCodes.tryLater;
+      const stopCode = await runUntilSignal(
         async (lifecycle) => {
-          summary.exitCode = await importFile(kinds[name], format, file ?? "", options, lifecycle);
+          exitCode = await importFile(kinds[name], format, file ?? "", options, lifecycle);
         },
         { log: createLogger("error", "import") },
       );
-      process.exitCode = code === 0 ? summary.exitCode : code;
+      process.exitCode = stopCode === 0 ? exitCode : stopCode;
     });
 }
 
@@ -101,6 +102,8 @@ async function importFile(
   const source = format === "city-timezones" ? await citiesSource() : await openSource(file, format, kind, lifecycle);
   await using faults = new FaultReport(options.errors);
   const progress = progressOf(source);
+  const stopping = () => say("Stopping behind the lines that are being stored.\n");
+  lifecycle.stopping.addEventListener("abort", stopping);
   const { state, finished } = await runImport(db, kind, source, {
     planHorizonMs: config.planner.horizonMs,
     batchLines: options.batch,
@@ -114,6 +117,7 @@ async function importFile(
     onFaults: (found) => faults.add(found),
     onProgress: progress.tell,
   });
+  lifecycle.stopping.removeEventListener("abort", stopping);
 
   const { startedAt: _, ...counts } = state;
   const pace = progress.pace(state);
