@@ -116,8 +116,7 @@ async function importFile(
     },
     onFaults: (found) => faults.add(found),
     onProgress: progress.tell,
-  });
-  lifecycle.stopping.removeEventListener("abort", stopping);
+  }).finally(() => lifecycle.stopping.removeEventListener("abort", stopping));
 
   const { startedAt: _, ...counts } = state;
   const pace = progress.pace(state);

@@ -140,7 +140,9 @@ describe("carillon import", () => {
     expect(stderr).toContain("(see carillon import --help)");
   });
 
-  it("killed in the middle of a batch, goes on behind the last one that was committed", async () => {
+  it("killed in the middle of a batch, goes on behind the last one that was committed", {
+    timeout: 120_000,
+  }, async () => {
     await using test = await createTestDatabase();
     await withDestination(test);
     const env = { DATABASE_URL: test.url };
@@ -210,7 +212,7 @@ describe("carillon import", () => {
     expect(lastObject(rest.stdout)).toMatchObject({ resumedBehind: 0, inserted: 301, unchanged: 199 });
   });
 
-  it("takes 100,000 endpoints, and says how far it is when that takes a while", async () => {
+  it("takes 100,000 endpoints, and says how far it is when that takes a while", { timeout: 120_000 }, async () => {
     await using test = await createTestDatabase();
     await withDestination(test);
     const env = { DATABASE_URL: test.url };
