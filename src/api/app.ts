@@ -17,6 +17,7 @@ import { endpointRoutes } from "./routes/endpoints.ts";
 import { placeRoutes } from "./routes/places.ts";
 import { scheduleRoutes } from "./routes/schedules.ts";
 import { subscriptionRoutes } from "./routes/subscriptions.ts";
+import { timetableVersionRoutes } from "./routes/timetable-versions.ts";
 import { timetableRoutes } from "./routes/timetables.ts";
 import { topicRoutes } from "./routes/topics.ts";
 import { muteRoutes, userRoutes } from "./routes/users.ts";
@@ -46,6 +47,7 @@ export function routesOf(deps: ApiDeps): Route[] {
     ...topicRoutes(deps),
     ...placeRoutes(deps),
     ...timetableRoutes(deps),
+    ...timetableVersionRoutes(deps),
     ...destinationRoutes(deps),
     ...userRoutes(deps),
     ...muteRoutes(deps),

@@ -4,7 +4,6 @@ import { suggestZone, type ZoneSource } from "../timetable/zone-suggestion.ts";
 import type { Database } from "./database.ts";
 import { type Executor, inTransaction } from "./executor.ts";
 import { farFromAnyPlace, nearestWithinKm } from "./place-times.ts";
-import { replanSchedulesAt } from "./schedules.ts";
 import { findTimetables } from "./timetables.ts";
 
 export interface Place {
@@ -38,8 +37,8 @@ export interface NewPlace extends Pick<Place, "key" | "name" | "latitude" | "lon
 export type SavedPlace = Place & { readonly created: boolean };
 
 /**
- * Saves places by their keys, so that an import can be repeated. Where a place that was there has changed, its
- * schedules are handed to the planner again in the same transaction, which moves what is planned already.
+ * Saves places by their keys, so that an import can be repeated. Where what a place's times depend on has changed, the
+ * database itself hands its schedules to the planner again in the same transaction, which moves what is planned already.
  *
  * @param pointerOf RFC 6901 pointer to the place with this index in the request
  * @throws unknown_zone, unknown_timetable, or invalid_request for a key that comes twice; all at once
@@ -86,12 +85,15 @@ export async function readPlace(db: Database, key: string): Promise<Place> {
   return place;
 }
 
-/** Places in the order of their numbers, beginning behind `after`. */
-export async function listPlaces(db: Database, page: { after: number; limit: number }): Promise<Place[]> {
-  const { rows } = await db.pool.query<PlaceRow>(`${selectPlaces} where p.place_id > $1 order by p.place_id limit $2`, [
-    page.after,
-    page.limit,
-  ]);
+/** Places in the order of their numbers, beginning behind `after`; with a prefix, those whose keys begin with it. */
+export async function listPlaces(
+  db: Database,
+  page: { readonly after: number; readonly limit: number; readonly prefix?: string },
+): Promise<Place[]> {
+  const { rows } = await db.pool.query<PlaceRow>(
+    `${selectPlaces} where p.place_id > $1 and starts_with(p.key, $3) order by p.place_id limit $2`,
+    [page.after, page.limit, page.prefix ?? ""],
+  );
   return rows.map(placeOf);
 }
 

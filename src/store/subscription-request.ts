@@ -134,7 +134,7 @@ function parseWhen(
   if (place === undefined) throw placeNotFound(where, "/timetable");
   const { placeId } = place;
   const rule = parseRule({ kind: "timetable", placeId, slot, offsetMinutes }, "/timetable");
-  assertSlot(place.timetable, slot, "/timetable/slot");
+  assertSlot(place.versions, slot, "/timetable/slot");
   return { rule, place };
 }
 

@@ -109,6 +109,37 @@ export function localDate(instantMs: number, zone: string): CivilDate & { readon
   return { ...date, weekday: weekdayOf(date) };
 }
 
+/**
+ * What clocks in `zone` show at `instantMs` (epoch milliseconds), to the second, and how far they are ahead of UTC.
+ *
+ * @throws CarillonError unknown_zone
+ */
+export function wallTimeAt(instantMs: number, zone: string): WallTime & { readonly offsetMs: number } {
+  const aheadMs = offsetMs(zoneOf(zone), instantMs);
+  const wall = new Date(instantMs + aheadMs);
+  const time = { hour: wall.getUTCHours(), minute: wall.getUTCMinutes(), second: wall.getUTCSeconds() };
+  return { ...dateOf(wall.getTime()), ...time, offsetMs: aheadMs };
+}
+
+/** "02:30", and with seconds where there are some */
+export function formatTime({ hour, minute, second }: Omit<WallTime, keyof CivilDate>): string {
+  const parts = second === 0 ? [hour, minute] : [hour, minute, second];
+  return parts.map((part) => String(part).padStart(2, "0")).join(":");
+}
+
+/**
+ * An instant (epoch milliseconds) as clocks in `zone` show it, RFC 3339: "2027-03-28T03:30:00+02:00".
+ *
+ * @throws CarillonError unknown_zone
+ */
+export function formatLocal(instantMs: number, zone: string): string {
+  const wall = wallTimeAt(instantMs, zone);
+  const time = [wall.hour, wall.minute, wall.second].map((part) => String(part).padStart(2, "0")).join(":");
+  const seconds = Math.abs(wall.offsetMs) / secondMs;
+  const offset = { hour: Math.floor(seconds / 3600), minute: Math.floor(seconds / 60) % 60, second: seconds % 60 };
+  return `${formatDate(wall)}T${time}${wall.offsetMs < 0 ? "-" : "+"}${formatTime(offset)}`;
+}
+
 /** The date `days` (negative: before) from `date`. */
 export function addDays(date: CivilDate, days: number): CivilDate {
   return dateOf(midnightMs(date) + days * dayMs);
@@ -133,6 +164,15 @@ export function* datesThrough(first: CivilDate, last: CivilDate): Generator<Civi
 export function formatDate(date: CivilDate): string {
   const padded = (value: number, width: number) => String(value).padStart(width, "0");
   return `${padded(date.year, 4)}-${padded(date.month, 2)}-${padded(date.day, 2)}`;
+}
+
+/** The date that "2026-10-25" says, or null when it is not so written or the calendar has no such date. */
+export function parseDate(text: string): CivilDate | null {
+  const found = /^(\d{4})-(\d\d)-(\d\d)$/.exec(text);
+  if (found === null) return null;
+  const [year = 0, month = 0, day = 0] = found.slice(1).map(Number);
+  const date = { year, month, day };
+  return utcMs({ ...date, hour: 0, minute: 0, second: 0 }) === null ? null : date;
 }
 
 /** Epoch milliseconds of a date-time in UTC, or null when the calendar has no such date or the day no such time. */

@@ -109,6 +109,11 @@ function timetableKey({ placeId, slot, offsetMinutes }: TimetableRule, date: Civ
   return `${placeId}/${slot}/${formatDate(date)}${offset}`;
 }
 
+/** The place's own date that the key of a timetable's occurrence names, "2026-11-24". */
+export function timetableKeyDate(key: string): string {
+  return /\d{4,}-\d\d-\d\d(?=(?:[+-]\d+m)?$)/.exec(key)?.[0] ?? "";
+}
+
 function datesAround(zone: string, fromMs: number, throughMs: number, days: number): Generator<CivilDate> {
   return datesThrough(addDays(localDate(fromMs, zone), -days), addDays(localDate(throughMs, zone), days));
 }
