@@ -45,7 +45,6 @@ export const errorCatalogue = {
   database_unavailable: { status: 503, title: "Postgres can't be reached or did not answer in time" },
   stopping: { status: 503, title: "This process is shutting down" },
   internal: { status: 500, title: "Something went wrong on our side" },
-  wrong_encoding: { status: 422, title: "The file is not text in UTF-8" },
   unknown_columns: { status: 422, title: "The file's columns are not those of this kind" },
   malformed_line: { status: 422, title: "The line is not well formed" },
   import_under_way: { status: 409, title: "Another process is importing this file" },

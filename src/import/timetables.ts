@@ -4,8 +4,7 @@ import { newTimetable } from "../api/contract/timetable.ts";
 import { CarillonError } from "../errors.ts";
 import type { Merged, Numbered, Refused } from "../store/staging.ts";
 import { createTimetable, patchTimetable, readTimetable, type StoredTimetable } from "../store/timetables.ts";
-import { parsePrayerTimetable } from "../timetable/prayer.ts";
-import type { Timetable } from "../timetable/timetable.ts";
+import { parseTimetable, type Timetable } from "../timetable/timetable.ts";
 import { defineKind, type ImportContext } from "./kind.ts";
 
 interface NamedTimetable {
@@ -24,8 +23,8 @@ export const timetableKind = defineKind<NamedTimetable>({
   columns: null,
   batchLines: 100,
   parse: (fields) => {
-    const { name, parameters } = contract.parse(fields);
-    return { name, timetable: parsePrayerTimetable(parameters, "/parameters") };
+    const { name, kind, parameters } = contract.parse(fields);
+    return { name, timetable: parseTimetable(kind, parameters, "/parameters") };
   },
   merge: mergeTimetables,
 });

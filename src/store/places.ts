@@ -179,9 +179,9 @@ const zoneStays = `p.zone_source = 'given' and excluded.zone_source = 'suggested
   and (p.latitude, p.longitude) = (excluded.latitude, excluded.longitude)`;
 
 /**
- * Saves the places of a relation that has `placeColumns` and no key twice, and hands the schedules at those that changed
- * to the planner. Rows are taken in the order of their keys, so that imports of the same places at once wait for each
- * other and don't deadlock. A place that stays as it was is not written, and not returned.
+ * Saves the places of a relation that has `placeColumns` and no key twice. Rows are taken in the order of their keys, so
+ * that imports of the same places at once wait for each other and don't deadlock. A place that stays as it was is not
+ * written, and not returned.
  *
  * @param values of the relation's parameters
  * @returns by key
@@ -206,8 +206,6 @@ export async function storePlaces(
      returning p.key, p.place_id, p.xmax = 0 as created`,
     [...values],
   );
-  const changed = rows.filter((row) => !row.created).map((row) => row.place_id);
-  await replanSchedulesAt(executor, changed);
   return new Map(rows.map((row) => [row.key, { placeId: row.place_id, created: row.created }]));
 }
 
