@@ -4,7 +4,7 @@ import { nearestPlace, readPlace, savePlaces } from "../../src/store/places.ts";
 import { endSubscription, readSubscription, subscribe } from "../../src/store/subscriptions.ts";
 import { createTimetable, readTimetable } from "../../src/store/timetables.ts";
 import { createTopic } from "../../src/store/topics.ts";
-import { readUser, saveUser } from "../../src/store/users.ts";
+import { readUser } from "../../src/store/users.ts";
 import { countsOf, importText } from "../import/imported.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 
@@ -47,7 +47,7 @@ async function rowVersions(): Promise<unknown> {
 
 describe("users", () => {
   it("are made, and get the zone and locale that are given, at their endpoints too", async () => {
-    await saveUser(test.database, "ada", { zone: "UTC", locale: "en" });
+    await importText(test.database, "users", ["user_id,zone,locale", "ada,UTC,en"]);
     await saveEndpoints(test.database, [{ userId: "ada", channel: "webhook", destination: "crm", pointer: "" }]);
     const result = await imported("users", [
       "user_id,zone,locale",
