@@ -1,3 +1,4 @@
+import { CarillonError } from "../errors.ts";
 import type { Database } from "../store/database.ts";
 import { inTransaction } from "../store/executor.ts";
 import {
@@ -63,7 +64,8 @@ export async function runImport(
     options.restart,
   );
   await options.onBegin(state);
-  const batches = batchesOf(source, state.linesDone, options.batchLines ?? kind.batchLines);
+  let pieceLines = options.batchLines ?? kind.batchLines;
+  const batches = batchesOf(source, state.linesDone, pieceLines);
   // the next batch is read while Postgres is busy with this one
   let reading = readAhead(batches);
   try {
@@ -72,14 +74,35 @@ export async function runImport(
       if (done === true) break;
       if (options.signal?.aborted) return { state, finished: false };
       reading = readAhead(batches);
-      state = await storeBatch(db, kind, source, batch, state, options);
-      options.onProgress(state);
+      for (let from = 0; from < batch.length; ) {
+        const piece = batch.slice(from, from + pieceLines);
+        try {
+          state = await storeBatch(db, kind, source, piece, state, options);
+        } catch (error) {
+          if (!wasTooMuch(error) || pieceLines <= pieceLinesMin) throw error;
+          pieceLines = Math.ceil(pieceLines / 2);
+          continue;
+        }
+        from += piece.length;
+        options.onProgress(state);
+      }
     }
   } finally {
     await batches.return(undefined);
   }
   await finishImport(db, state);
   return { state, finished: true };
+}
+
+/** What is still too much at once in pieces of this size is so for another reason. */
+const pieceLinesMin = 100;
+
+/**
+ * Whether the store itself gave a batch up, within its transaction, because it would have taken too long (users who move,
+ * whose moments go on meanwhile). What the driver says is no CarillonError: after that nobody knows what was committed.
+ */
+function wasTooMuch(error: unknown): boolean {
+  return error instanceof CarillonError && error.code === "database_unavailable";
 }
 
 /** Reads as far as a file's header, which is refused before an import is begun. */

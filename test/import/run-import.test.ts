@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { CarillonError } from "../../src/errors.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { countsOf, importText } from "./imported.ts";
 
@@ -100,6 +101,27 @@ describe("an import", () => {
     expect(rest).toMatchObject({ finished: true, begunBehind: 15 });
     expect(countsOf(rest)).toEqual([36, 0, 0, 4]);
     expect(rest.faults.map(({ line }) => line)).toEqual([21, 31, 41]);
+  });
+
+  it("takes a batch in pieces that the store gave up as too much at once, and the ones behind it too", async () => {
+    const told: number[] = [];
+    const result = await importText(test.database, "users", usersFile("g", 999), {
+      batchLines: 600,
+      onFaults: (faults) => {
+        // ten faults a hundred lines
+        if (faults.length > 15) throw new CarillonError("database_unavailable", "This takes too long.");
+      },
+      onProgress: ({ linesDone }) => told.push(linesDone),
+    });
+    expect(told).toEqual([150, 300, 450, 600, 750, 900, 1000]);
+    expect(countsOf(result)).toEqual([900, 0, 0, 99]);
+    const never = importText(test.database, "users", usersFile("h", 999), {
+      onFaults: () => {
+        throw new CarillonError("database_unavailable", "Never.");
+      },
+    });
+    await expect(never).rejects.toThrow("Never.");
+    expect(await usersLike("h")).toBe(0);
   });
 
   it("is left to one of two processes that have the same file", async () => {
