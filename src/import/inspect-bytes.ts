@@ -9,17 +9,21 @@ export interface Inspected {
 }
 
 const lineFeed = 0x0a;
+/** Far more than a timetable of many years, and little enough for memory. */
+const lineBytesMax = 8_388_608;
 
 /**
- * Reads a file through before anything of it is stored: what it is known by, how long it is, and that it is text in UTF-8.
+ * Reads a file through before anything of it is stored: what it is known by, how long it is, and that it is lines of text in
+ * UTF-8.
  *
- * @throws wrong_encoding, saying which line holds the first bytes that are none
+ * @throws wrong_encoding, saying which line holds the first bytes that are none; malformed_line for one of more than 8 MiB
  */
 export async function inspectBytes(chunks: AsyncIterable<Uint8Array>): Promise<Inspected> {
   const hash = createHash("sha256");
   const decoder = new TextDecoder("utf-8", { fatal: true });
   let ended = 0;
-  let endsInside = false;
+  /** of the line that goes on in the next chunk */
+  let openBytes = 0;
   let first = true;
   let begun: Uint8Array = new Uint8Array();
   for await (const chunk of chunks) {
@@ -29,11 +33,17 @@ export async function inspectBytes(chunks: AsyncIterable<Uint8Array>): Promise<I
     const text = Buffer.concat([begun, chunk]);
     decoded(() => decoder.decode(chunk, { stream: true }), text, ended);
     begun = begunCharacter(text);
+    const lastEnd = chunk.lastIndexOf(lineFeed);
     ended += count(chunk);
-    if (chunk.length > 0) endsInside = chunk.at(-1) !== lineFeed;
+    openBytes = lastEnd === -1 ? openBytes + chunk.length : chunk.length - lastEnd - 1;
+    if (openBytes > lineBytesMax) throw tooLong(ended + 1);
   }
   decoded(() => decoder.decode(), begun, ended);
-  return { sha256: hash.digest("hex"), lines: ended + (endsInside ? 1 : 0) };
+  return { sha256: hash.digest("hex"), lines: ended + (openBytes > 0 ? 1 : 0) };
+}
+
+function tooLong(line: number): CarillonError {
+  return new CarillonError("malformed_line", `Line ${line} is longer than 8 MiB: a file has one record a line.`);
 }
 
 /** UTF-16 of plain text has a NUL beside each letter, which UTF-8 would let pass; the mark at its start is refused too. */

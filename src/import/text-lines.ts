@@ -16,9 +16,14 @@ export async function* linesOf(chunks: AsyncIterable<Uint8Array>): AsyncGenerato
   let line = 0;
   let rest = "";
   for await (const chunk of chunks) {
-    const texts = (rest + decoder.decode(chunk, { stream: true })).split("\n");
-    rest = texts.pop() ?? "";
-    if (texts.length > 0) yield texts.map((text) => numbered(text));
+    const text = decoder.decode(chunk, { stream: true });
+    const lastEnd = text.lastIndexOf("\n");
+    if (lastEnd === -1) {
+      rest += text;
+      continue;
+    }
+    yield (rest + text.slice(0, lastEnd)).split("\n").map(numbered);
+    rest = text.slice(lastEnd + 1);
   }
   rest += decoder.decode();
   if (rest !== "") yield [numbered(rest)];

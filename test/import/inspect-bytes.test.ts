@@ -34,6 +34,19 @@ describe("inspectBytes", () => {
   });
 });
 
+describe("a file that is one long line", () => {
+  it("is refused where it does not end", async () => {
+    async function* endless(): AsyncGenerator<Uint8Array> {
+      yield Buffer.from("[\n");
+      for (;;) yield Buffer.alloc(65_536, "x");
+    }
+    await expect(inspectBytes(endless())).rejects.toMatchObject({
+      code: "malformed_line",
+      message: expect.stringMatching(/^Line 2 is longer/),
+    });
+  });
+});
+
 describe("linesOf", () => {
   it("gives the same lines however the bytes are cut", async () => {
     const text = "\ufefferste\r\nTromsø\n\n  مكة \r\nlast";
