@@ -769,6 +769,35 @@ create table carillon.groups (
   constraint groups_group_number_check CHECK ((group_number >= 0))
 ) with (autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000, fillfactor=50);
 
+create table carillon.imports (
+  import_id integer not null generated always as identity,
+  kind text not null,
+  format text not null,
+  sha256 text not null,
+  source text not null,
+  lines_done bigint not null default 0,
+  inserted bigint not null default 0,
+  changed bigint not null default 0,
+  unchanged bigint not null default 0,
+  skipped bigint not null default 0,
+  bad bigint not null default 0,
+  zones_suggested bigint not null default 0,
+  started_at timestamp with time zone not null default clock_timestamp(),
+  updated_at timestamp with time zone not null default clock_timestamp(),
+  finished_at timestamp with time zone,
+  constraint imports_pkey PRIMARY KEY (import_id),
+  constraint imports_check CHECK ((((((inserted + changed) + unchanged) + skipped) + bad) <= lines_done)),
+  constraint imports_format_check CHECK ((format = ANY (ARRAY['csv'::text, 'ndjson'::text, 'geonames'::text, 'city-timezones'::text]))),
+  constraint imports_kind_check CHECK ((kind = ANY (ARRAY['places'::text, 'users'::text, 'endpoints'::text, 'subscriptions'::text, 'timetables'::text]))),
+  constraint imports_sha256_check CHECK ((sha256 ~ '^[0-9a-f]{64}$'::text))
+);
+comment on table carillon.imports is 'Files that carillon import has read, or is reading (finished_at is null).';
+comment on column carillon.imports.lines_done is 'Lines of the file, from its first, whose rows are committed; the same command goes on behind them.';
+comment on column carillon.imports.unchanged is 'Rows that were there already, just as the file has them.';
+comment on column carillon.imports.skipped is 'Lines that hold nothing of this kind: empty ones, and GeoNames'' other features.';
+comment on column carillon.imports.bad is 'Lines that were left out, for a reason that was reported.';
+comment on column carillon.imports.zones_suggested is 'Places whose zone was not given and was suggested from their coordinates.';
+
 create table carillon.migrations (
   name text not null,
   sha256 text not null,
@@ -840,14 +869,17 @@ create table carillon.places (
   population bigint not null default 0,
   timetable_id integer not null,
   created_at timestamp with time zone not null default clock_timestamp(),
+  zone_source text not null default 'given'::text,
   constraint places_key_key UNIQUE (key),
   constraint places_pkey PRIMARY KEY (place_id),
   constraint places_country_check CHECK ((country ~ '^[A-Z]{2}$'::text)),
   constraint places_key_check CHECK (((length(key) >= 1) AND (length(key) <= 200))),
   constraint places_latitude_check CHECK (((latitude >= ('-90'::integer)::double precision) AND (latitude <= (90)::double precision))),
   constraint places_longitude_check CHECK (((longitude >= ('-180'::integer)::double precision) AND (longitude <= (180)::double precision))),
-  constraint places_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)))
+  constraint places_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
+  constraint places_zone_source_check CHECK ((zone_source = ANY (ARRAY['given'::text, 'suggested'::text])))
 );
+comment on column carillon.places.zone_source is 'given: by whoever saved the place. suggested: looked up from its coordinates, and perhaps wrong near a border of zones.';
 
 create table carillon.schedules (
   schedule_id bigint not null generated always as identity,
@@ -985,6 +1017,8 @@ CREATE UNIQUE INDEX endpoints_by_address ON carillon.endpoints USING btree (user
 CREATE INDEX failures_by_chunk ON ONLY carillon.failures USING btree (bucket_id, group_number, chunk_number);
 
 CREATE INDEX groups_open ON carillon.groups USING btree (bucket_id, group_number) WHERE (finished_at IS NULL);
+
+CREATE UNIQUE INDEX imports_under_way ON carillon.imports USING btree (kind, format, sha256) WHERE (finished_at IS NULL);
 
 CREATE INDEX nodes_alive ON carillon.nodes USING btree (role) WHERE (stopped_at IS NULL);
 

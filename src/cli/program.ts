@@ -2,6 +2,7 @@ import { Command } from "commander";
 import { version } from "../app.ts";
 import { demoCommand } from "./demo.ts";
 import { devCommand } from "./dev.ts";
+import { importCommand } from "./import.ts";
 import { inspectCommands } from "./inspect.ts";
 import { keysCommand } from "./keys.ts";
 import { nodeCommands } from "./node.ts";
@@ -18,6 +19,7 @@ export function createProgram(): Command {
     ...nodeCommands(),
     devCommand(),
     demoCommand(),
+    importCommand(),
     ...inspectCommands(),
     placesCommand(),
     timetablesCommand(),

@@ -49,14 +49,55 @@ export async function registerEndpoints(
 ): Promise<{ ordinal: number; created: boolean }[]> {
   const distinct = new Map(endpoints.map((endpoint) => [identityOf(endpoint), endpoint]));
   const wanted = [...distinct.values()];
-  // An ordinal names an endpoint in the ledger, so those never used come first, then the one gone for longest. Ordinals
-  // are dense, so nobody needs to be asked for all twenty: as many as were used, and as many more as are wanted.
-  const { rows } = await executor.query<{ index: number; ordinal: number; created: boolean }>(
-    `with wanted as materialized (
-       select index::int, w.user_number, w.hash_slot, w.channel, w.destination_id, w.address,
-              carillon.address_key(w.channel, w.destination_id, w.address) as key
+  const wantedRows = `
+       select index::int, w.user_number, w.hash_slot, w.channel, w.destination_id, w.address
        from unnest($1::bigint[], $2::int[], $3::text[], $4::int[], $5::text[]) with ordinality
-         as w (user_number, hash_slot, channel, destination_id, address, index)
+         as w (user_number, hash_slot, channel, destination_id, address, index)`;
+  const { rows } = await executor.query<RegisteredRow>(registering(wantedRows), [
+    wanted.map((endpoint) => endpoint.userNumber),
+    wanted.map((endpoint) => endpoint.hashSlot),
+    wanted.map((endpoint) => endpoint.channel),
+    wanted.map((endpoint) => endpoint.destinationId),
+    wanted.map((endpoint) => endpoint.address),
+  ]);
+  const registered = new Map(
+    rows.flatMap((row) => {
+      const endpoint = wanted[row.index - 1];
+      return endpoint === undefined ? [] : [[identityOf(endpoint), row] as const];
+    }),
+  );
+  const seen = new Set<string>();
+  throwAny(wanted.filter((endpoint) => !registered.has(identityOf(endpoint))).map(tooMany));
+  return endpoints.map((endpoint) => {
+    const identity = identityOf(endpoint);
+    const row = registered.get(identity);
+    if (row === undefined) throw tooMany(endpoint);
+    const created = row.created && !seen.has(identity);
+    seen.add(identity);
+    return { ordinal: row.ordinal, created };
+  });
+}
+
+export interface RegisteredRow {
+  readonly index: number;
+  readonly ordinal: number;
+  readonly created: boolean;
+  /** it was gone */
+  readonly returned: boolean;
+}
+
+/**
+ * The statement that registers endpoints. An ordinal names an endpoint in the ledger, so those never used come first,
+ * then the one gone for longest. Ordinals are dense, so nobody needs to be asked for all twenty: as many as were used,
+ * and as many more as are wanted.
+ *
+ * @param wanted a query of (index, user_number, hash_slot, channel, destination_id, address), without repeats, of users
+ *   whose rows are locked
+ * @returns SQL that gives a `RegisteredRow` for each that has found its ordinal
+ */
+export function registering(wanted: string): string {
+  return `with wanted as materialized (
+       select w.*, carillon.address_key(w.channel, w.destination_id, w.address) as key from (${wanted}) as w
      ), known as materialized (
        select w.index, e.hash_slot, e.user_number, e.ordinal, e.gone_at
        from wanted w
@@ -104,33 +145,9 @@ export async function registerEndpoints(
          zone = excluded.zone, locale = excluded.locale, registered_at = clock_timestamp(),
          gone_at = null, gone_reason = null
      )
-     select index, ordinal::int, false as created from known
+     select index, ordinal::int, false as created, gone_at is not null as returned from known
      union all
-     select f.index, free.ordinal::int, true from fresh f join free using (user_number, nth)`,
-    [
-      wanted.map((endpoint) => endpoint.userNumber),
-      wanted.map((endpoint) => endpoint.hashSlot),
-      wanted.map((endpoint) => endpoint.channel),
-      wanted.map((endpoint) => endpoint.destinationId),
-      wanted.map((endpoint) => endpoint.address),
-    ],
-  );
-  const registered = new Map(
-    rows.flatMap((row) => {
-      const endpoint = wanted[row.index - 1];
-      return endpoint === undefined ? [] : [[identityOf(endpoint), row] as const];
-    }),
-  );
-  const seen = new Set<string>();
-  throwAny(wanted.filter((endpoint) => !registered.has(identityOf(endpoint))).map(tooMany));
-  return endpoints.map((endpoint) => {
-    const identity = identityOf(endpoint);
-    const row = registered.get(identity);
-    if (row === undefined) throw tooMany(endpoint);
-    const created = row.created && !seen.has(identity);
-    seen.add(identity);
-    return { ordinal: row.ordinal, created };
-  });
+     select f.index, free.ordinal::int, true, false from fresh f join free using (user_number, nth)`;
 }
 
 /** An endpoint of a request, with its user's outside id. */
@@ -272,7 +289,7 @@ function refOf(users: ReadonlyMap<string, UserRef>, userId: string): UserRef {
   return user;
 }
 
-function tooMany(endpoint: WantedEndpoint): CarillonError {
+export function tooMany(endpoint: Pick<WantedEndpoint, "pointer">): CarillonError {
   const detail = `A user can have ${endpointsPerUser} endpoints that are not gone.`;
   return new CarillonError("too_many_endpoints", detail, { pointer: endpoint.pointer });
 }

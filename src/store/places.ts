@@ -1,5 +1,6 @@
 import { CarillonError, throwAny } from "../errors.ts";
 import { assertZone, usualZoneName } from "../timetable/civil-time.ts";
+import { suggestZone, type ZoneSource } from "../timetable/zone-suggestion.ts";
 import type { Database } from "./database.ts";
 import { type Executor, inTransaction } from "./executor.ts";
 import { farFromAnyPlace, nearestWithinKm } from "./place-times.ts";
@@ -18,12 +19,15 @@ export interface Place {
   readonly longitude: number;
   /** IANA zone */
   readonly zone: string;
+  readonly zoneSource: ZoneSource;
   readonly population: number;
   /** the timetable's name */
   readonly timetable: string;
 }
 
-export interface NewPlace extends Pick<Place, "key" | "name" | "latitude" | "longitude" | "zone"> {
+export interface NewPlace extends Pick<Place, "key" | "name" | "latitude" | "longitude"> {
+  /** IANA zone; left out: suggested from the coordinates */
+  readonly zone?: string | undefined;
   readonly country?: string | null | undefined;
   readonly population?: number | undefined;
   /** default "prayer" */
@@ -41,10 +45,11 @@ export type SavedPlace = Place & { readonly created: boolean };
  */
 export function savePlaces(
   db: Database,
-  places: readonly NewPlace[],
+  wanted: readonly NewPlace[],
   pointerOf: (index: number) => string,
 ): Promise<SavedPlace[]> {
   return inTransaction(db, async (client) => {
+    const places = wanted.map((place, index) => withZone(place, `${pointerOf(index)}/zone`));
     const names = [...new Set(places.map((place) => place.timetable ?? "prayer"))];
     const timetables = await findTimetables(client, names);
     throwAny(places.flatMap((place, index) => mistakesIn(place, timetables, pointerOf(index))));
@@ -57,6 +62,19 @@ export function savePlaces(
     );
     return saved.map((place) => ({ ...place, created: written.get(place.key)?.created ?? false }));
   });
+}
+
+/** A place whose zone is known, or was suggested. */
+export type ZonedPlace = NewPlace & Pick<Place, "zone" | "zoneSource">;
+
+/**
+ * @param pointer RFC 6901 pointer to the zone
+ * @throws unknown_zone where it would have to be suggested and can't be
+ */
+export function withZone(place: NewPlace, pointer: string): ZonedPlace {
+  const { zone, latitude, longitude } = place;
+  if (zone !== undefined) return { ...place, zone, zoneSource: "given" };
+  return { ...place, zone: suggestZone(latitude, longitude, pointer), zoneSource: "suggested" };
 }
 
 /** @throws not_found */
@@ -99,7 +117,7 @@ export async function nearestPlace(
   return { ...placeOf(row), distanceKm: row.distance_km };
 }
 
-function mistakesIn(place: NewPlace, timetables: Map<string, number>, pointer: string): CarillonError[] {
+function mistakesIn(place: ZonedPlace, timetables: Map<string, number>, pointer: string): CarillonError[] {
   const mistakes: CarillonError[] = [];
   try {
     assertZone(place.zone, `${pointer}/zone`);
@@ -127,48 +145,76 @@ function repeatedKeys(places: readonly NewPlace[], pointerOf: (index: number) =>
   });
 }
 
-/**
- * Rows are taken in the order of their keys, so that imports of the same places at once wait for each other and don't
- * deadlock. A place that stays as it was is not written, and not returned.
- */
 async function upsert(
   executor: Executor,
-  places: readonly NewPlace[],
+  places: readonly ZonedPlace[],
   timetables: Map<string, number>,
-): Promise<Map<string, { placeId: number; created: boolean }>> {
+): Promise<Map<string, WrittenPlace>> {
+  const relation = `unnest(
+    $1::text[], $2::text[], $3::text[], $4::float8[], $5::float8[], $6::text[], $7::text[], $8::bigint[], $9::int[])
+    as n (${placeColumns})`;
+  return storePlaces(executor, relation, [
+    places.map((place) => place.key),
+    places.map((place) => place.name),
+    places.map((place) => place.country ?? null),
+    places.map((place) => place.latitude),
+    places.map((place) => place.longitude),
+    places.map((place) => usualZoneName(place.zone)),
+    places.map((place) => place.zoneSource),
+    places.map((place) => place.population ?? 0),
+    places.map((place) => timetables.get(place.timetable ?? "prayer") ?? null),
+  ]);
+}
+
+export interface WrittenPlace {
+  readonly placeId: number;
+  readonly created: boolean;
+}
+
+export const placeColumns =
+  "key, name, country, latitude, longitude, zone, zone_source, population, timetable_id" as const;
+
+/** Who gave a place its zone knew better than a map, until the place is put somewhere else. */
+const zoneStays = `p.zone_source = 'given' and excluded.zone_source = 'suggested'
+  and (p.latitude, p.longitude) = (excluded.latitude, excluded.longitude)`;
+
+/**
+ * Saves the places of a relation that has `placeColumns` and no key twice. Rows are taken in the order of their keys, so
+ * that imports of the same places at once wait for each other and don't deadlock. A place that stays as it was is not
+ * written, and not returned.
+ *
+ * @param values of the relation's parameters
+ * @returns by key
+ */
+export async function storePlaces(
+  executor: Executor,
+  relation: string,
+  values: readonly unknown[] = [],
+): Promise<Map<string, WrittenPlace>> {
   const { rows } = await executor.query<{ key: string; place_id: number; created: boolean }>(
-    `insert into carillon.places as p (key, name, country, latitude, longitude, zone, population, timetable_id)
-     select * from unnest(
-       $1::text[], $2::text[], $3::text[], $4::float8[], $5::float8[], $6::text[], $7::bigint[], $8::int[])
-       as n (key, name, country, latitude, longitude, zone, population, timetable_id)
-     order by n.key
+    `insert into carillon.places as p (${placeColumns})
+     select ${placeColumns} from ${relation} order by key
      on conflict (key) do update set
        name = excluded.name, country = excluded.country, latitude = excluded.latitude,
-       longitude = excluded.longitude, zone = excluded.zone, population = excluded.population,
-       timetable_id = excluded.timetable_id
-     where (p.name, p.country, p.latitude, p.longitude, p.zone, p.population, p.timetable_id) is distinct from
-       (excluded.name, excluded.country, excluded.latitude, excluded.longitude, excluded.zone, excluded.population,
+       longitude = excluded.longitude, population = excluded.population, timetable_id = excluded.timetable_id,
+       zone = case when ${zoneStays} then p.zone else excluded.zone end,
+       zone_source = case when ${zoneStays} then p.zone_source else excluded.zone_source end
+     where (p.name, p.country, p.latitude, p.longitude, p.population, p.timetable_id) is distinct from
+       (excluded.name, excluded.country, excluded.latitude, excluded.longitude, excluded.population,
         excluded.timetable_id)
+       or ((p.zone, p.zone_source) is distinct from (excluded.zone, excluded.zone_source) and not (${zoneStays}))
      returning p.key, p.place_id, p.xmax = 0 as created`,
-    [
-      places.map((place) => place.key),
-      places.map((place) => place.name),
-      places.map((place) => place.country ?? null),
-      places.map((place) => place.latitude),
-      places.map((place) => place.longitude),
-      places.map((place) => usualZoneName(place.zone)),
-      places.map((place) => place.population ?? 0),
-      places.map((place) => timetables.get(place.timetable ?? "prayer") ?? null),
-    ],
+    [...values],
   );
   return new Map(rows.map((row) => [row.key, { placeId: row.place_id, created: row.created }]));
 }
 
-const selectPlaces = `select p.place_id, p.key, p.name, p.country, p.latitude, p.longitude, p.zone, p.population,
-    t.name as timetable
+const selectPlaces = `select p.place_id, p.key, p.name, p.country, p.latitude, p.longitude, p.zone, p.zone_source,
+    p.population, t.name as timetable
   from carillon.places p join carillon.timetables t using (timetable_id)`;
 
-interface PlaceRow extends Omit<Place, "placeId" | "population"> {
+interface PlaceRow extends Omit<Place, "placeId" | "population" | "zoneSource"> {
+  readonly zone_source: string;
   readonly place_id: number;
   /** bigint */
   readonly population: string;
@@ -186,5 +232,6 @@ async function readPlaces(executor: Executor, keys: readonly string[]): Promise<
 function placeOf(row: PlaceRow): Place {
   const { key, name, country, latitude, longitude, zone, timetable } = row;
   const population = Number(row.population);
-  return { placeId: row.place_id, key, name, country, latitude, longitude, zone, population, timetable };
+  const zoneSource = row.zone_source === "suggested" ? "suggested" : "given";
+  return { placeId: row.place_id, key, name, country, latitude, longitude, zone, zoneSource, population, timetable };
 }

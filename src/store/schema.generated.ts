@@ -504,6 +504,39 @@ export interface Groups {
   takeovers: Generated<number>;
 }
 
+export interface Imports {
+  /**
+   * Lines that were left out, for a reason that was reported.
+   */
+  bad: Generated<Int8>;
+  changed: Generated<Int8>;
+  finished_at: Timestamp | null;
+  format: string;
+  import_id: Generated<number>;
+  inserted: Generated<Int8>;
+  kind: string;
+  /**
+   * Lines of the file, from its first, whose rows are committed; the same command goes on behind them.
+   */
+  lines_done: Generated<Int8>;
+  sha256: string;
+  /**
+   * Lines that hold nothing of this kind: empty ones, and GeoNames' other features.
+   */
+  skipped: Generated<Int8>;
+  source: string;
+  started_at: Generated<Timestamp>;
+  /**
+   * Rows that were there already, just as the file has them.
+   */
+  unchanged: Generated<Int8>;
+  updated_at: Generated<Timestamp>;
+  /**
+   * Places whose zone was not given and was suggested from their coordinates.
+   */
+  zones_suggested: Generated<Int8>;
+}
+
 export interface Migrations {
   applied_at: Generated<Timestamp>;
   name: string;
@@ -783,6 +816,10 @@ export interface Places {
   population: Generated<Int8>;
   timetable_id: number;
   zone: string;
+  /**
+   * given: by whoever saved the place. suggested: looked up from its coordinates, and perhaps wrong near a border of zones.
+   */
+  zone_source: Generated<string>;
 }
 
 export interface PlaceTimetables {
@@ -1048,6 +1085,7 @@ export interface DB {
   endpoints: Endpoints;
   failures: Failures;
   groups: Groups;
+  imports: Imports;
   migrations: Migrations;
   mutes: Mutes;
   node_load: NodeLoad;

@@ -211,6 +211,62 @@ function needsPlanner(resolved: ResolvedRequests, schedules: readonly ScheduleRe
   return resolved.items.some((item, index) => schedules[index]?.created === true && item.nextDueAtMs <= throughMs);
 }
 
+/**
+ * `subscribe` for many requests at once, as part of the caller's transaction. Whoever is subscribed already is left alone,
+ * so that a file that is imported again writes nothing. (Who leaves between our look and our commit has left: as if they
+ * had done so after us.)
+ *
+ * @returns subscriptions that are new, that came back, and that were there or came twice
+ * @throws as `subscribe`
+ */
+export async function subscribeMany(
+  client: Executor,
+  requests: readonly SubscriptionRequest[],
+  { planHorizonMs }: Pick<SubscribeOptions, "planHorizonMs">,
+): Promise<{ inserted: number; changed: number; unchanged: number }> {
+  const resolved = await resolveRequests(client, requests);
+  const users = await storeUsers(client, resolved);
+  const schedules = await storeSchedules(client, resolved.items);
+  const wanted = resolved.items.flatMap((item, index) => {
+    const schedule = schedules[index];
+    return schedule === undefined ? [] : [{ item, schedule, user: refOf(users, item.request.userId) }];
+  });
+  const distinct = new Map(
+    wanted.map((each) => [subscriptionIdOf(each.schedule.scheduleId, each.user.userNumber), each]),
+  );
+  for (const id of await liveSubscriptions(client, [...distinct.values()])) distinct.delete(id);
+  const missing = [...distinct.values()];
+  const stored = await storeSubscriptions(
+    client,
+    { ...resolved, items: missing.map(({ item }) => item) },
+    users,
+    missing.map(({ schedule }) => schedule),
+  );
+  await followZones(client, followed(resolved.items, users), planHorizonMs, monotonicMs);
+  if (needsPlanner(resolved, schedules, planHorizonMs)) await wakePlanner(client);
+  const inserted = stored.filter((row) => row.created).length;
+  return { inserted, changed: stored.length - inserted, unchanged: requests.length - stored.length };
+}
+
+/** The ids of those at these positions that have not ended. */
+async function liveSubscriptions(
+  executor: Executor,
+  positions: readonly { readonly schedule: ScheduleRef; readonly user: UserRef }[],
+): Promise<string[]> {
+  const { rows } = await executor.query<{ id: string }>(
+    `select s.schedule_id || '-' || s.user_number as id
+     from unnest($1::bigint[], $2::int[], $3::bigint[]) as w (schedule_id, hash_slot, user_number)
+     join carillon.subscriptions s using (schedule_id, hash_slot, user_number)
+     where s.ended_at is null`,
+    [
+      positions.map(({ schedule }) => schedule.scheduleId),
+      positions.map(({ user }) => user.hashSlot),
+      positions.map(({ user }) => user.userNumber),
+    ],
+  );
+  return rows.map((row) => row.id);
+}
+
 function rememberedPromises(
   committedMs: number,
 ): (item: ResolvedRequest, schedule: ScheduleRef, subscribedAt: Date) => Date | null {

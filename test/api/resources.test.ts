@@ -101,6 +101,7 @@ describe("places", () => {
       country: null,
       placeId: expect.any(Number),
       timetable: "prayer",
+      zoneSource: "given",
     });
     expect((await api.subscriber.get("/v1/places/roma").expect(200)).body).toEqual(body);
     const keys = (await listAll<{ key: string }>("/v1/places", "places", 1)).map((place) => place.key);
@@ -109,6 +110,18 @@ describe("places", () => {
     expect(near.body.key).toBe("roma");
     expect(near.body.distanceKm).toBeGreaterThan(10);
     expect(near.body.distanceKm).toBeLessThan(20);
+  });
+
+  it("get a zone that is suggested where none is given, and say so", async () => {
+    const napoli = { key: "napoli", name: "Napoli", latitude: 40.85, longitude: 14.27 };
+    const { body } = await api.admin.post("/v1/places", napoli).expect(201);
+    expect(body).toMatchObject({ zone: "Europe/Rome", zoneSource: "suggested" });
+    const near = await api.subscriber.get("/v1/places/nearest?latitude=40.8&longitude=14.3").expect(200);
+    expect(near.body).toMatchObject({ key: "napoli", zoneSource: "suggested" });
+    const given = await api.admin.post("/v1/places", { ...napoli, zone: "Europe/Vatican" }).expect(200);
+    expect(given.body).toMatchObject({ zone: "Europe/Vatican", zoneSource: "given" });
+    const again = await api.admin.post("/v1/places", napoli).expect(200);
+    expect(again.body).toMatchObject({ zone: "Europe/Vatican", zoneSource: "given" });
   });
 });
 

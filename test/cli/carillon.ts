@@ -15,10 +15,20 @@ export interface Said {
   readonly stderr: string;
 }
 
-/** Types a command and waits for its end. Of this process' environment it gets nothing but the path to programs. */
-export async function carillon(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Said> {
+/**
+ * Types a command and waits for its end. Of this process' environment it gets nothing but the path to programs.
+ *
+ * @param input what comes on its standard input
+ */
+export async function carillon(
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+  input = "",
+): Promise<Said> {
   const options = { env: { PATH: process.env.PATH, ...env } };
-  return execute(process.execPath, [program, ...args], options).then(
+  const running = execute(process.execPath, [program, ...args], options);
+  running.child.stdin?.end(input);
+  return running.then(
     ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),
     (error: { code?: unknown; stdout?: unknown; stderr?: unknown }) => {
       if (typeof error.code !== "number") throw error;

@@ -1,7 +1,13 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { text } from "node:stream/consumers";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import type { Delivery, Moment } from "../../src/channels/channel.ts";
 import { createWebhookChannel } from "../../src/channels/webhook.ts";
@@ -10,8 +16,10 @@ import { batchOutcomes } from "../../src/channels/webhook-reply.ts";
 import { signer } from "../../src/channels/webhook-signature.ts";
 import { createProgram } from "../../src/cli/program.ts";
 import { readConfig } from "../../src/config.ts";
+import { kinds } from "../../src/import/kinds.ts";
 import { deliveryId, webhookId } from "../../src/reminder/delivery-id.ts";
 import type { GapPolicy, OverlapPolicy } from "../../src/reminder/rule.ts";
+import { createTopic } from "../../src/store/topics.ts";
 import { formatDate, localDate, resolveWallTime } from "../../src/timetable/civil-time.ts";
 import {
   byCountry,
@@ -28,6 +36,8 @@ import { parseTableCsv } from "../../src/timetable/table-csv.ts";
 import { parseTimetable, timetableKinds } from "../../src/timetable/timetable.ts";
 import { parseWeeklyTimetable, weeklySlots } from "../../src/timetable/weekly.ts";
 import { deliveriesTo, sendAll, someMoment } from "../channels/conformance.ts";
+import { geonamesLine } from "../import/geonames-line.ts";
+import { createTestDatabase } from "../support/database.ts";
 import { bands } from "../timetable/sky-oracle.ts";
 
 const root = new URL("../../", import.meta.url);
@@ -313,3 +323,76 @@ describe("docs/time.md", () => {
     }
   });
 });
+
+describe("docs/importing.md", () => {
+  it("shows files and commands that do what it says", { timeout: 120_000 }, async () => {
+    await using test = await createTestDatabase();
+    await using directory = await temporaryDirectory();
+    const at = (name: string) => join(directory.path, name);
+    const page = read("docs/importing.md");
+    const shown = [...page.matchAll(/^`([\w.-]+)`(?: then says)?:\n```(?:csv|json)\n([\s\S]*?)^```$/gm)];
+    const files = new Map(shown.map(([, name = "", text = ""]) => [name, text]));
+    expect(files.size).toBeGreaterThanOrEqual(7);
+    for (const [name, text] of files) if (name !== "left-out.ndjson") writeFileSync(at(name), text);
+    writeFileSync(at("users.csv.gz"), gzipSync(files.get("users.csv") ?? ""));
+    writeFileSync(at("cities500.txt"), `${geonamesLine({})}\n`);
+    await createTopic(test.database, "livestream", {});
+    const { pool } = test.database;
+    await pool.query(
+      `insert into carillon.destinations (name, url, sealed_secrets)
+       values ('app', 'https://receiver.example/', array['\\x00'::bytea])`,
+    );
+
+    const commands = blocksOf("docs/importing.md", "sh").flatMap((block) => block.trimEnd().split("\n"));
+    expect(commands.length).toBeGreaterThanOrEqual(9);
+    const program = fileURLToPath(new URL("src/cli/main.ts", root));
+    for (const command of commands) {
+      const script = `set -e; carillon() { "${process.execPath}" "${program}" "$@"; }; ${command}`;
+      const run = spawn("sh", ["-c", script], {
+        cwd: directory.path,
+        env: { PATH: process.env.PATH, DATABASE_URL: test.url },
+        stdio: ["ignore", "pipe", "pipe"],
+      });
+      const [stderr, [code]] = await Promise.all([text(run.stderr), once(run, "exit")]);
+      expect({ command, code, stderr }).toMatchObject({ command, code: 0 });
+    }
+
+    expect(readFileSync(at("left-out.ndjson"), "utf8")).toBe(files.get("left-out.ndjson"));
+    const [count = ""] = /[\d,]+(?= cities that come)/.exec(page) ?? [];
+    const { rows } = await pool.query(
+      `select (select count(*)::int from carillon.users) as users,
+              (select count(*)::int from carillon.endpoints) as endpoints,
+              (select count(*)::int from carillon.subscriptions) as subscriptions,
+              (select count(*)::int from carillon.places where key = 'de-berlin' or key = 'geonames-2950159') as berlins,
+              (select count(*)::int from carillon.places) as places`,
+    );
+    const places = Number(count.replaceAll(",", "")) + 3;
+    expect(rows).toEqual([{ users: 3, endpoints: 2, subscriptions: 2, berlins: 2, places }]);
+    const [suggested = ""] = blocksOf("docs/importing.md", "sql");
+    expect((await pool.query(suggested)).rows).toEqual([
+      { key: "ushuaia", name: "Ushuaia", zone: "America/Punta_Arenas" },
+    ]);
+  });
+
+  it("lists the columns that there are", () => {
+    const said = rowsOf("docs/importing.md", /^`[a-z]{4,}`$/).map(([kind = "", columns = ""]) => [
+      kind.slice(1, -1),
+      [...columns.matchAll(/`([a-z_]+)`(?!\))/g)].map(([, name]) => name),
+    ]);
+    const ways = rowsOf("docs/importing.md", /^`(at|time|place)`/).flatMap(([columns = "", , more = ""]) =>
+      [...`${columns} ${more}`.matchAll(/`([a-z_]+)`/g)].map(([, name]) => name),
+    );
+    for (const [name, columns] of said) {
+      const kind = Object.values(kinds).find((each) => each.name === name);
+      if (kind?.columns === null || !Array.isArray(columns)) continue;
+      const all = name === "subscriptions" ? [...columns, ...ways] : columns;
+      expect({ name, all: all.toSorted() }).toEqual({ name, all: Object.keys(kind?.columns?.known ?? {}).toSorted() });
+    }
+    expect(said.map(([name]) => name).toSorted()).toEqual(Object.keys(kinds).toSorted());
+  });
+});
+
+async function temporaryDirectory(): Promise<AsyncDisposable & { readonly path: string }> {
+  const path = await mkdtemp(join(tmpdir(), "carillon-test-docs-"));
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
+}

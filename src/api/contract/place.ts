@@ -13,7 +13,8 @@ export const newPlace = z.strictObject({
     .optional(),
   latitude,
   longitude,
-  zone: zoneText,
+  /** left out: suggested from the coordinates */
+  zone: zoneText.optional(),
   population: z.number().int().min(0).max(100_000_000_000).optional(),
   timetable: text(1, 100).optional(),
 });

@@ -64,7 +64,8 @@ export function subscriptionRoutes({ db, planHorizonMs }: ApiDeps): Route[] {
   ];
 }
 
-function requestOf(item: NewSubscription, pointer: string): SubscriptionRequest {
+/** What the contract has let pass, as the store takes it. */
+export function requestOf(item: NewSubscription, pointer: string): SubscriptionRequest {
   const { userId, topic, zone, locale, endpoints } = item;
   return { userId, topic, zone, locale, endpoints, pointer, when: whenOf(item) };
 }
