@@ -170,6 +170,9 @@ function refuseWhatRfcRefuses(parts: ReadonlyMap<string, string>, frequency: Fre
   if (/\d/.test(parts.get("BYDAY") ?? "")) {
     only("BYDAY", ["YEARLY", "MONTHLY"]);
     if (parts.has("BYWEEKNO")) throw fault("BYDAY has no numbers beside BYWEEKNO");
+    // allowed by the RFC, but rrule-temporal 2.2.8 then forgets the weekdays without numbers
+    const isMixed = /(^|,)[A-Z]/.test(parts.get("BYDAY") ?? "");
+    if (isMixed && frequency === "YEARLY") throw fault("In a yearly rule, BYDAY has numbers everywhere or nowhere");
   }
   const others = [...parts.keys()].some((name) => name.startsWith("BY") && name !== "BYSETPOS");
   if (parts.has("BYSETPOS") && !others) throw fault("BYSETPOS chooses among what another BY part gives");

@@ -148,9 +148,15 @@ const some = (min: number, max: number, maxLength: number) =>
     )
     .map((values) => values.join(","));
 const days = fc.subarray(weekdays, { minLength: 1 });
-const ordinals = (most: number) =>
+/** counted from the beginning or the end; among them weekdays without a number, in a month */
+const ordinals = (most: 5 | 52) =>
   fc.array(
-    fc.tuple(fc.integer({ min: -most, max: most }), fc.constantFrom(...weekdays)).map(([n, day]) => `${n || ""}${day}`),
+    fc
+      .tuple(
+        fc.integer({ min: -most, max: most }).filter((n) => n !== 0 || most === 5),
+        fc.constantFrom(...weekdays),
+      )
+      .map(([n, day]) => `${n || ""}${day}`),
     { minLength: 1, maxLength: 3 },
   );
 const often = <T>(arbitrary: fc.Arbitrary<T>) => fc.option(arbitrary, { nil: undefined, freq: 2 });

@@ -53,6 +53,7 @@ describe("an RRULE's text", () => {
     ["FREQ=WEEKLY;BYDAY=2MO", "malformed_rrule"],
     ["FREQ=YEARLY;BYDAY=0MO", "malformed_rrule"],
     ["FREQ=YEARLY;BYDAY=53MO", "malformed_rrule"],
+    ["FREQ=YEARLY;BYDAY=SA,-1SU", "malformed_rrule"],
     ["FREQ=YEARLY;BYWEEKNO=1;BYDAY=1MO", "malformed_rrule"],
     ["FREQ=MONTHLY;BYWEEKNO=1", "malformed_rrule"],
     ["FREQ=MONTHLY;BYYEARDAY=1", "malformed_rrule"],
