@@ -79,7 +79,8 @@ function movedBeyond(
     .map(({ key, dueAtMs }) => ({ occurrence: key, dueAtMs }));
 }
 
-function placeTimes({ place }: ScheduleToPlan): PlaceTimes | null {
+/** What a schedule's times depend on; null where its rule has no place. */
+export function placeTimes({ place }: ScheduleToPlan): PlaceTimes | null {
   if (place === null) return null;
   return { ...place, timetable: parsePrayerTimetable(place.timetable.parameters) };
 }

@@ -1,7 +1,7 @@
 import type pg from "pg";
 import { type CutPolicy, groupCount, groupRanges } from "../reminder/group.ts";
 import type { Database } from "./database.ts";
-import { inTransaction } from "./executor.ts";
+import { type Executor, inTransaction } from "./executor.ts";
 import { addGroupJobs, type GroupJobPayload } from "./jobs.ts";
 
 export interface CutOptions extends Omit<CutPolicy, "liveNodes"> {
@@ -79,6 +79,36 @@ interface BucketToCut {
 const countUpTo = 20_000;
 const sampledSlots = 1024;
 
+/** CTE `counted`: the rows of `taken`, which have a schedule_id, with what `population` needs. */
+const countedIn = (taken: string) => `
+  counted as materialized (
+    select k.*, (
+      select count(*) from (
+        select from carillon.subscriptions s
+        where s.schedule_id = k.schedule_id and s.ended_at is null
+        limit ${countUpTo}) few) as few
+    from ${taken} k
+  )`;
+
+/** How many are subscribed to the schedule of a row of `counted`. */
+const population = (counted: string) => `
+  (case when ${counted}.few < ${countUpTo} then ${counted}.few else greatest(${counted}.few, (
+    select count(*) * (65536 / ${sampledSlots}) from carillon.subscriptions s
+    where s.schedule_id = ${counted}.schedule_id and s.hash_slot < ${sampledSlots} and s.ended_at is null)) end)::int`;
+
+/** How many are subscribed to each schedule, counted as the cut counts them: for whoever looks ahead. */
+export async function countPopulations(
+  executor: Executor,
+  scheduleIds: readonly string[],
+): Promise<Map<string, number>> {
+  const { rows } = await executor.query<{ schedule_id: string; population: number }>(
+    `with taken as materialized (select distinct schedule_id from unnest($1::bigint[]) as w (schedule_id)), ${countedIn("taken")}
+     select c.schedule_id, ${population("c")} as population from counted c`,
+    [scheduleIds],
+  );
+  return new Map(rows.map((row) => [row.schedule_id, row.population]));
+}
+
 async function takeBuckets(client: pg.PoolClient, untilMs: number, batch: number): Promise<BucketToCut[]> {
   const { rows } = await client.query<{
     bucket_id: string;
@@ -95,19 +125,9 @@ async function takeBuckets(client: pg.PoolClient, untilMs: number, batch: number
        order by b.due_at, b.bucket_id
        limit $2
        for no key update of b skip locked
-     ), counted as materialized (
-       select k.*, (
-         select count(*) from (
-           select from carillon.subscriptions s
-           where s.schedule_id = k.schedule_id and s.ended_at is null
-           limit ${countUpTo}) few) as few
-       from taken k
-     )
+     ), ${countedIn("taken")}
      select c.bucket_id, (extract(epoch from c.due_at) * 1000)::float8 as due_at_ms, c.group_count,
-       (case when c.few < ${countUpTo} then c.few else greatest(c.few, (
-         select count(*) * (65536 / ${sampledSlots}) from carillon.subscriptions s
-         where s.schedule_id = c.schedule_id and s.hash_slot < ${sampledSlots} and s.ended_at is null)) end)::int
-         as population
+       ${population("c")} as population
      from counted c
      order by c.due_at, c.bucket_id`,
     [untilMs, batch],
@@ -120,8 +140,9 @@ async function takeBuckets(client: pg.PoolClient, untilMs: number, batch: number
   }));
 }
 
-async function countLiveWorkers(client: pg.PoolClient, aliveMs: number): Promise<number> {
-  const { rows } = await client.query<{ live: number }>(
+/** @param aliveMs a node counts as alive when it has been heard of within this; at least one is counted */
+export async function countLiveWorkers(executor: Executor, aliveMs: number): Promise<number> {
+  const { rows } = await executor.query<{ live: number }>(
     `select count(*)::int as live from carillon.nodes
      where role = 'worker' and stopped_at is null
        and heartbeat_at > clock_timestamp() - $1::int * interval '1 millisecond'`,

@@ -190,7 +190,8 @@ async function rowsOf<T extends object>(executor: Executor, text: string, limit:
   return rows;
 }
 
-async function readNow(executor: Executor): Promise<Date> {
+/** The time that due instants are compared with. */
+export async function readNow(executor: Executor): Promise<Date> {
   const { rows } = await executor.query<{ clock: Date }>("select carillon.clock() as clock");
   const [row] = rows;
   if (row === undefined) throw new Error("no clock");

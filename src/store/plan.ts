@@ -1,7 +1,7 @@
 import type pg from "pg";
 import type { Rule } from "../reminder/rule.ts";
 import type { Database } from "./database.ts";
-import { inTransaction } from "./executor.ts";
+import { type Executor, inTransaction } from "./executor.ts";
 import { addCutJobs } from "./jobs.ts";
 import { moveBuckets } from "./time-buckets.ts";
 
@@ -79,11 +79,32 @@ export function planBatch(
   });
 }
 
-async function takeSchedules(
+function takeSchedules(
   client: pg.PoolClient,
   options: PlanOptions,
 ): Promise<{ schedules: ScheduleToPlan[]; nowMs: number }> {
-  const { rows } = await client.query<{
+  return readSchedules(
+    client,
+    `where s.next_due_at <= carillon.clock() + $1::int * interval '1 millisecond'
+     order by s.next_due_at, s.schedule_id
+     limit $2
+     for no key update of s skip locked`,
+    [options.horizonMs, options.batch],
+  );
+}
+
+/**
+ * Schedules with all that their moments depend on, as the planner reads them; whoever only looks ahead leaves the locks
+ * out.
+ *
+ * @param which of `carillon.schedules s` and `carillon.topics t`: from the WHERE on
+ */
+export async function readSchedules(
+  executor: Executor,
+  which: string,
+  values: readonly unknown[],
+): Promise<{ schedules: ScheduleToPlan[]; nowMs: number }> {
+  const { rows } = await executor.query<{
     schedule_id: string;
     topic_id: number;
     rule: Rule;
@@ -112,11 +133,8 @@ async function takeSchedules(
      join carillon.topics t on t.topic_id = s.topic_id
      left join carillon.places p on p.place_id = s.place_id
      left join carillon.timetables tt on tt.timetable_id = p.timetable_id
-     where s.next_due_at <= carillon.clock() + $1::int * interval '1 millisecond'
-     order by s.next_due_at, s.schedule_id
-     limit $2
-     for no key update of s skip locked`,
-    [options.horizonMs, options.batch],
+     ${which}`,
+    [...values],
   );
   const schedules = rows.map((row) => ({
     scheduleId: row.schedule_id,

@@ -109,6 +109,37 @@ export function localDate(instantMs: number, zone: string): CivilDate & { readon
   return { ...date, weekday: weekdayOf(date) };
 }
 
+/**
+ * What clocks in `zone` show at `instantMs` (epoch milliseconds), to the second, and how far they are ahead of UTC.
+ *
+ * @throws CarillonError unknown_zone
+ */
+export function wallTimeAt(instantMs: number, zone: string): WallTime & { readonly offsetMs: number } {
+  const aheadMs = offsetMs(zoneOf(zone), instantMs);
+  const wall = new Date(instantMs + aheadMs);
+  const time = { hour: wall.getUTCHours(), minute: wall.getUTCMinutes(), second: wall.getUTCSeconds() };
+  return { ...dateOf(wall.getTime()), ...time, offsetMs: aheadMs };
+}
+
+/** "02:30", and with seconds where there are some */
+export function formatTime({ hour, minute, second }: Omit<WallTime, keyof CivilDate>): string {
+  const parts = second === 0 ? [hour, minute] : [hour, minute, second];
+  return parts.map((part) => String(part).padStart(2, "0")).join(":");
+}
+
+/**
+ * An instant (epoch milliseconds) as clocks in `zone` show it, RFC 3339: "2027-03-28T03:30:00+02:00".
+ *
+ * @throws CarillonError unknown_zone
+ */
+export function formatLocal(instantMs: number, zone: string): string {
+  const wall = wallTimeAt(instantMs, zone);
+  const time = [wall.hour, wall.minute, wall.second].map((part) => String(part).padStart(2, "0")).join(":");
+  const seconds = Math.abs(wall.offsetMs) / secondMs;
+  const offset = { hour: Math.floor(seconds / 3600), minute: Math.floor(seconds / 60) % 60, second: seconds % 60 };
+  return `${formatDate(wall)}T${time}${wall.offsetMs < 0 ? "-" : "+"}${formatTime(offset)}`;
+}
+
 /** The date `days` (negative: before) from `date`. */
 export function addDays(date: CivilDate, days: number): CivilDate {
   return dateOf(midnightMs(date) + days * dayMs);
