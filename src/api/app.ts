@@ -14,6 +14,7 @@ import { mount, type Route } from "./route.ts";
 import { bucketRoutes } from "./routes/buckets.ts";
 import { destinationRoutes } from "./routes/destinations.ts";
 import { endpointRoutes } from "./routes/endpoints.ts";
+import { foresightRoutes } from "./routes/foresight.ts";
 import { placeRoutes } from "./routes/places.ts";
 import { scheduleRoutes } from "./routes/schedules.ts";
 import { subscriptionRoutes } from "./routes/subscriptions.ts";
@@ -52,6 +53,7 @@ export function routesOf(deps: ApiDeps): Route[] {
     ...endpointRoutes(deps),
     ...subscriptionRoutes(deps),
     ...scheduleRoutes(deps),
+    ...foresightRoutes(deps),
     ...bucketRoutes(deps),
   ];
 }

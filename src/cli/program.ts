@@ -2,6 +2,7 @@ import { Command } from "commander";
 import { version } from "../app.ts";
 import { demoCommand } from "./demo.ts";
 import { devCommand } from "./dev.ts";
+import { foresightCommands } from "./foresight.ts";
 import { inspectCommands } from "./inspect.ts";
 import { keysCommand } from "./keys.ts";
 import { nodeCommands } from "./node.ts";
@@ -17,6 +18,7 @@ export function createProgram(): Command {
     devCommand(),
     demoCommand(),
     ...inspectCommands(),
+    ...foresightCommands(),
     keysCommand(),
     versionCommand(),
   ];
