@@ -10,6 +10,70 @@ CREATE OR REPLACE FUNCTION carillon.address_key(channel text, destination_id int
  IMMUTABLE PARALLEL SAFE
 AS $function$ select md5(channel || ':' || coalesce(destination_id::text, '') || ':' || address)::uuid $function$;
 
+CREATE OR REPLACE FUNCTION carillon.canonical_bounds(rule jsonb)
+ RETURNS jsonb
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE STRICT
+AS $function$
+  select jsonb_strip_nulls(jsonb_build_object(
+    'offsetsMinutes', coalesce(
+      (select jsonb_agg(distinct minutes::int order by minutes::int)
+       from jsonb_array_elements_text(rule -> 'offsetsMinutes') as o (minutes)),
+      jsonb_build_array(coalesce((rule ->> 'offsetMinutes')::int, 0))),
+    'startsOn', to_char((rule ->> 'startsOn')::date::timestamp, 'YYYY-MM-DD'),
+    'endsOn', to_char((rule ->> 'endsOn')::date::timestamp, 'YYYY-MM-DD')))
+$function$;
+comment on function carillon.canonical_bounds(jsonb) is 'The part of a canonical rule that says by how much its moments are moved, from which date on and until when.';
+
+CREATE OR REPLACE FUNCTION carillon.canonical_date_times(date_times jsonb)
+ RETURNS jsonb
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+  select coalesce(jsonb_agg(item order by item), '[]')
+  from (
+    select distinct to_char(item::timestamp, 'YYYY-MM-DD"T"HH24:MI:SS')
+    from jsonb_array_elements_text(date_times) as i (item)
+  ) as distinct_items (item)
+$function$;
+comment on function carillon.canonical_date_times(jsonb) is 'Local date-times of a rule in order, without repeats.';
+
+CREATE OR REPLACE FUNCTION carillon.canonical_rrule(rrule text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE STRICT
+AS $function$
+  select string_agg(name || '=' || value, ';' order by place, name)
+  from (
+    select
+      name,
+      array_position(array['FREQ', 'INTERVAL', 'COUNT', 'UNTIL', 'BYMONTH', 'BYWEEKNO', 'BYYEARDAY', 'BYMONTHDAY', 'BYDAY',
+        'BYHOUR', 'BYMINUTE', 'BYSECOND', 'BYSETPOS', 'WKST'], name) as place,
+      case
+        when name in ('INTERVAL', 'COUNT') then value::int::text
+        when name = 'UNTIL' and length(value) = 8 then value || 'T235959'
+        when name = 'BYDAY' then (
+          select string_agg(coalesce(ordinal::text, '') || day, ',' order by array_position(week, day), ordinal nulls first)
+          from (
+            select distinct right(item, 2) as day, nullif(left(item, -2), '')::int as ordinal
+            from unnest(string_to_array(value, ',')) as i (item)
+          ) as days, (select array['MO', 'TU', 'WE', 'TH', 'FR', 'SA', 'SU']) as w (week)
+        )
+        when name like 'BY%' then (
+          select string_agg(number::text, ',' order by number)
+          from (select distinct item::int from unnest(string_to_array(value, ',')) as i (item)) as n (number)
+        )
+        else value
+      end as value
+    from (
+      select split_part(part, '=', 1) as name, split_part(part, '=', 2) as value
+      from unnest(string_to_array(regexp_replace(upper(rrule), '^RRULE:', ''), ';')) as p (part)
+    ) as parts
+  ) as parts
+  where (name, value) not in (('INTERVAL', '1'), ('WKST', 'MO'))
+$function$;
+comment on function carillon.canonical_rrule(text) is 'An RRULE (RFC 5545) with its parts in order; two that are spelled differently and mean the same have the same.';
+
 CREATE OR REPLACE FUNCTION carillon.canonical_rule(rule jsonb)
  RETURNS jsonb
  LANGUAGE sql
@@ -20,23 +84,38 @@ AS $function$
     when 'instant' then jsonb_build_object(
       'kind', 'instant',
       'at', to_char(date_trunc('second', (rule ->> 'at')::timestamptz), 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
-    when 'wall' then jsonb_build_object(
+    when 'wall' then carillon.canonical_bounds(rule) || carillon.canonical_zone(rule) || jsonb_build_object(
       'kind', 'wall',
       'time', to_char((rule ->> 'time')::time, 'HH24:MI:SS'),
-      'zone', rule ->> 'zone',
       'days', coalesce(
         (select jsonb_agg(distinct day::int order by day::int) from jsonb_array_elements_text(rule -> 'days') as d (day)),
-        '[1, 2, 3, 4, 5, 6, 7]'),
-      'gap', coalesce(rule ->> 'gap', 'shift'),
-      'overlap', coalesce(rule ->> 'overlap', 'first'))
-    when 'timetable' then jsonb_build_object(
+        '[1, 2, 3, 4, 5, 6, 7]'))
+    when 'recurrence' then carillon.canonical_bounds(rule) || carillon.canonical_zone(rule) || jsonb_build_object(
+      'kind', 'recurrence',
+      'start', to_char((rule ->> 'start')::timestamp, 'YYYY-MM-DD"T"HH24:MI:SS'),
+      'rrule', carillon.canonical_rrule(rule ->> 'rrule'),
+      'rdates', carillon.canonical_date_times(rule -> 'rdates'),
+      'exdates', carillon.canonical_date_times(rule -> 'exdates'))
+    when 'timetable' then carillon.canonical_bounds(rule) || jsonb_build_object(
       'kind', 'timetable',
       'placeId', (rule ->> 'placeId')::int,
-      'slot', rule ->> 'slot',
-      'offsetMinutes', coalesce((rule ->> 'offsetMinutes')::int, 0))
+      'slot', rule ->> 'slot')
   end
 $function$;
 comment on function carillon.canonical_rule(jsonb) is 'A rule with its defaults filled in and its parts in order; two rules that mean the same have the same.';
+
+CREATE OR REPLACE FUNCTION carillon.canonical_zone(rule jsonb)
+ RETURNS jsonb
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE STRICT
+AS $function$
+  select jsonb_strip_nulls(jsonb_build_object(
+    'zone', rule ->> 'zone',
+    'follows', rule ->> 'follows',
+    'gap', coalesce(rule ->> 'gap', 'shift'),
+    'overlap', coalesce(rule ->> 'overlap', 'first')))
+$function$;
+comment on function carillon.canonical_zone(jsonb) is 'The part of a canonical rule that says whose clocks it goes by, and what happens when they change.';
 
 CREATE OR REPLACE FUNCTION carillon.clock()
  RETURNS timestamp with time zone
@@ -198,6 +277,13 @@ AS $function$
   limit 1
 $function$;
 comment on function carillon.nearest_place(double precision,double precision,double precision) is 'The place nearest to the coordinates, if one is within the distance given in kilometres.';
+
+CREATE OR REPLACE FUNCTION carillon.rule_hash(rule jsonb)
+ RETURNS bytea
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE STRICT
+AS $function$ select sha256(convert_to(rule::text, 'UTF8')) $function$;
+comment on function carillon.rule_hash(jsonb) is 'What equal rules are found by: the hash of the canonical form.';
 
 create table carillon.api_keys (
   key_id integer not null generated always as identity,
@@ -435,10 +521,12 @@ create table carillon.schedules (
   planned_through timestamp with time zone not null default carillon.clock(),
   paused_at timestamp with time zone,
   created_at timestamp with time zone not null default clock_timestamp(),
-  constraint schedules_topic_id_rule_key UNIQUE (topic_id, rule),
+  rule_hash bytea not null generated always as (carillon.rule_hash(rule)) stored,
+  constraint schedules_topic_id_rule_hash_key UNIQUE (topic_id, rule_hash),
   constraint schedules_pkey PRIMARY KEY (schedule_id),
   constraint schedules_rule_check CHECK ((rule = carillon.canonical_rule(rule)))
 );
+comment on column carillon.schedules.rule_hash is 'One topic has one schedule for a rule: the hash of the rule''s canonical form.';
 
 create table carillon.subscriptions (
   schedule_id bigint not null,

@@ -1,7 +1,8 @@
+import type { Rule } from "../reminder/rule.ts";
 import type { Database } from "../store/database.ts";
 import { planBatch, type SchedulePlan, type ScheduleToPlan } from "../store/plan.ts";
 import { catchUp, missedAt } from "../timetable/catch-up.ts";
-import { nextOccurrenceAfter, occurrencesBetween } from "../timetable/occurrences.ts";
+import { hasEnded, nextOccurrenceAfter, occurrencesBetween } from "../timetable/occurrences.ts";
 import { parsePrayerTimetable } from "../timetable/prayer.ts";
 import type { PlaceTimes } from "../timetable/timetable.ts";
 
@@ -62,8 +63,13 @@ export function planSchedule(schedule: ScheduleToPlan, nowMs: number, horizonMs:
     ],
     moves: movedBeyond(schedule, place, fromMs, throughMs),
     plannedThroughMs: throughMs,
-    nextDueAtMs: next?.dueAtMs ?? (schedule.rule.kind === "timetable" ? throughMs + askAgainMs : null),
+    nextDueAtMs: next?.dueAtMs ?? (mayComeAgain(schedule.rule, throughMs) ? throughMs + askAgainMs : null),
   };
+}
+
+/** A timetable may have times again that it has none of now; other rules have said all that they say. */
+function mayComeAgain(rule: Rule, atMs: number): boolean {
+  return rule.kind === "timetable" && !hasEnded(rule, atMs);
 }
 
 /** What has a time bucket and is now due outside (from, through]: found by its key. An instant is its own key. */

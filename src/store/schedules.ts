@@ -70,7 +70,8 @@ async function findSchedules(
   const { rows } = await executor.query<{ index: number; schedule_id: string; rule: Rule; paused: boolean }>(
     `select w.index::int - 1 as index, s.schedule_id, s.rule, s.paused_at is not null as paused
      from unnest($1::int[], $2::jsonb[]) with ordinality as w (topic_id, rule, index)
-     join carillon.schedules s on s.topic_id = w.topic_id and s.rule = carillon.canonical_rule(w.rule)`,
+     join carillon.schedules s
+       on s.topic_id = w.topic_id and s.rule_hash = carillon.rule_hash(carillon.canonical_rule(w.rule))`,
     [wanted.map((schedule) => schedule.topicId), wanted.map((schedule) => JSON.stringify(schedule.rule))],
   );
   return new Map(rows.map((row) => [row.index, { scheduleId: row.schedule_id, rule: row.rule, paused: row.paused }]));
@@ -89,7 +90,7 @@ async function createSchedules(executor: Executor, wanted: readonly WantedSchedu
      ) as w
      cross join (select carillon.clock() as at offset 0) as now
      order by w.topic_id, w.rule
-     on conflict (topic_id, rule) do nothing
+     on conflict (topic_id, rule_hash) do nothing
      returning schedule_id`,
     [
       wanted.map((schedule) => schedule.topicId),

@@ -795,6 +795,10 @@ export interface Schedules {
   place_id: number | null;
   planned_through: Generated<Timestamp>;
   rule: Json;
+  /**
+   * One topic has one schedule for a rule: the hash of the rule's canonical form.
+   */
+  rule_hash: Generated<Buffer>;
   schedule_id: Generated<Int8>;
   topic_id: number;
 }

@@ -16,7 +16,19 @@ export type When =
   /** RFC 3339 */
   | { readonly at: string }
   | { readonly daily: Readonly<Record<string, unknown>> }
-  | { readonly timetable: { readonly where: PlaceQuery; readonly slot: string; readonly offsetMinutes?: number } };
+  | { readonly recurrence: Readonly<Record<string, unknown>> }
+  | { readonly timetable: TimetableWhen };
+
+export interface TimetableWhen {
+  readonly where: PlaceQuery;
+  readonly slot: string;
+  /** short for one of offsetsMinutes */
+  readonly offsetMinutes?: number | undefined;
+  readonly offsetsMinutes?: readonly number[] | undefined;
+  /** local dates, inclusive */
+  readonly startsOn?: string | undefined;
+  readonly endsOn?: string | undefined;
+}
 
 export interface SubscriptionRequest {
   readonly userId: string;
@@ -119,8 +131,9 @@ function findRule(when: When, places: ReadonlyMap<string, FoundPlace>, nowMs: nu
   if (rule.kind === "instant") {
     throw new CarillonError("past_instant", `${rule.at} is not at least a second ahead.`, { pointer: "/at" });
   }
-  const pointer = rule.kind === "wall" ? "/daily" : "/timetable/slot";
-  throw new CarillonError("never_occurs", "No moment of this rule comes within the next 400 days.", { pointer });
+  const pointer = { wall: "/daily", recurrence: "/recurrence", timetable: "/timetable/slot" }[rule.kind];
+  const detail = "No moment of this rule comes any more, or none within the next 400 days.";
+  throw new CarillonError("never_occurs", detail, { pointer });
 }
 
 function parseWhen(
@@ -129,12 +142,15 @@ function parseWhen(
 ): { readonly rule: Rule; readonly place: FoundPlace | null } {
   if ("at" in when) return { rule: parseRule({ kind: "instant", at: when.at }), place: null };
   if ("daily" in when) return { rule: parseRule({ ...when.daily, kind: "wall" }, "/daily"), place: null };
-  const { where, slot, offsetMinutes = 0 } = when.timetable;
+  if ("recurrence" in when) {
+    return { rule: parseRule({ ...when.recurrence, kind: "recurrence" }, "/recurrence"), place: null };
+  }
+  const { where, ...said } = when.timetable;
   const place = places.get(placeKey(where));
   if (place === undefined) throw placeNotFound(where, "/timetable");
   const { placeId } = place;
-  const rule = parseRule({ kind: "timetable", placeId, slot, offsetMinutes }, "/timetable");
-  assertSlot(place.timetable, slot, "/timetable/slot");
+  const rule = parseRule({ ...said, kind: "timetable", placeId }, "/timetable");
+  assertSlot(place.timetable, said.slot, "/timetable/slot");
   return { rule, place };
 }
 

@@ -3,14 +3,27 @@
  * ever an argument.
  */
 import { CarillonError, unreachable } from "../errors.ts";
-import type { InstantRule, Occurrence, Rule, TimetableRule, WallRule } from "../reminder/rule.ts";
-import type { CivilDate } from "./civil-time.ts";
-import { addDays, datesThrough, formatDate, localDate, resolveWallTime, weekdayOf } from "./civil-time.ts";
+import type {
+  Bounded,
+  InstantRule,
+  InZone,
+  Occurrence,
+  RecurrenceRule,
+  Rule,
+  TimetableRule,
+  WallRule,
+} from "../reminder/rule.ts";
+import type { CivilDate, WallTime } from "./civil-time.ts";
+import { addDays, datesThrough, formatDate, localDate, resolveWallTime, utcMs, weekdayOf } from "./civil-time.ts";
+import { formatDateTime, readDate, wallTimeAt } from "./local-text.ts";
+import { localTimesBetween, nextLocalTime, untilInstantMs } from "./recurrence.ts";
 import type { PlaceTimes } from "./timetable.ts";
 import { timeOf } from "./timetable.ts";
 
 const minuteMs = 60_000;
 const dayMs = 24 * 60 * minuteMs;
+/** No moment is as far as this from its own local time read as UTC: a zone's offset, a shift of a day, an offset. */
+const farMs = 4 * dayMs;
 
 /**
  * The occurrences of `rule` that are due after `fromMs` (exclusive) and no later than `throughMs` (inclusive), both
@@ -33,7 +46,8 @@ export function occurrencesBetween(
 
 /**
  * The first occurrence due after `afterMs` (epoch milliseconds, exclusive), or null when there is none within
- * `searchDays`. An instant is found however far ahead it is.
+ * `searchDays`, counted from the rule's first date where that lies ahead. An instant or a recurrence is found however far
+ * ahead it is.
  *
  * @throws CarillonError as `occurrencesBetween`
  */
@@ -44,13 +58,35 @@ export function nextOccurrenceAfter(
   searchDays = 400,
 ): Occurrence | null {
   if (rule.kind === "instant") return occurrencesBetween(rule, place, afterMs, Number.POSITIVE_INFINITY)[0] ?? null;
-  const endMs = afterMs + searchDays * dayMs;
+  if (rule.kind === "recurrence") return nextOfRecurrence(rule, afterMs);
+  const beginMs = Math.max(afterMs, dateMs(rule.startsOn, Number.NEGATIVE_INFINITY) - farMs);
+  const endMs = Math.min(beginMs + searchDays * dayMs, dateMs(rule.endsOn, Number.POSITIVE_INFINITY) + farMs);
   // Nearly every rule has one tomorrow; the few that don't are worth doubling for.
-  for (let fromMs = afterMs, days = 1; fromMs < endMs; days *= 2) {
+  for (let fromMs = beginMs, days = 1; fromMs < endMs; days *= 2) {
     const throughMs = Math.min(fromMs + days * dayMs, endMs);
     const [first] = occurrencesBetween(rule, place, fromMs, throughMs);
     if (first !== undefined) return first;
     fromMs = throughMs;
+  }
+  return null;
+}
+
+/** Whether the rule's last date is so long ago at `atMs` (epoch milliseconds) that nothing of it can still come. */
+export function hasEnded(rule: Rule, atMs: number): boolean {
+  return rule.kind !== "instant" && dateMs(rule.endsOn, Number.POSITIVE_INFINITY) + farMs < atMs;
+}
+
+/** From one local time to the next: years may lie between them. */
+function nextOfRecurrence(rule: RecurrenceRule, afterMs: number): Occurrence | null {
+  const untilMs = Math.min(
+    untilInstantMs(rule) ?? Number.POSITIVE_INFINITY,
+    dateMs(rule.endsOn, Number.POSITIVE_INFINITY),
+  );
+  let localMs = nextLocalTime(rule, Math.max(afterMs, dateMs(rule.startsOn, Number.NEGATIVE_INFINITY)) - farMs);
+  while (localMs !== null && localMs <= untilMs + farMs) {
+    const [first] = occurrencesBetween(rule, null, Math.max(afterMs, localMs - farMs), localMs + farMs);
+    if (first !== undefined) return first;
+    localMs = nextLocalTime(rule, localMs);
   }
   return null;
 }
@@ -62,6 +98,8 @@ function occurrencesNear(rule: Rule, place: PlaceTimes | null, fromMs: number, t
       return [instantOccurrence(rule)];
     case "wall":
       return wallOccurrences(rule, fromMs, throughMs);
+    case "recurrence":
+      return recurrenceOccurrences(rule, fromMs, throughMs);
     case "timetable":
       return timetableOccurrences(rule, placeOf(rule, place), fromMs, throughMs);
     default:
@@ -79,38 +117,94 @@ function instantOccurrence(rule: InstantRule): Occurrence {
  */
 function wallOccurrences(rule: WallRule, fromMs: number, throughMs: number): Occurrence[] {
   const [hour = 0, minute = 0, second = 0] = rule.time.split(":").map(Number);
-  const time = [hour, minute, second].map((part) => String(part).padStart(2, "0")).join(":");
-  // A date that the calendar leaves out is shifted on to the next one, where the same time may have an occurrence of
-  // its own: keyed by instant, the later date's stands and nobody is rung twice.
+  const dates = [...datesAround(rule, rule.zone, fromMs, throughMs, 1)];
+  return laidOnZone(
+    rule,
+    dates.filter((date) => rule.days.includes(weekdayOf(date))).map((date) => ({ ...date, hour, minute, second })),
+  );
+}
+
+function recurrenceOccurrences(rule: RecurrenceRule, fromMs: number, throughMs: number): Occurrence[] {
+  const locals = localTimesBetween(rule, fromMs - farMs, throughMs + farMs).map(wallTimeAt);
+  const untilMs = untilInstantMs(rule) ?? Number.POSITIVE_INFINITY;
+  return laidOnZone(
+    rule,
+    locals.filter((local) => isWithin(rule, local)),
+    untilMs,
+  );
+}
+
+/**
+ * @param locals ascending
+ * @param untilMs the last instant there is, before offsets
+ */
+function laidOnZone(
+  rule: Bounded & InZone,
+  locals: readonly WallTime[],
+  untilMs = Number.POSITIVE_INFINITY,
+): Occurrence[] {
+  const moments = locals.flatMap((local) =>
+    resolveWallTime(local, rule.zone, rule).map(({ instantMs, fold }) => ({
+      key: `${formatDateTime(local)}[${fold}]`,
+      dueAtMs: instantMs,
+    })),
+  );
+  return atOffsets(
+    rule,
+    moments.filter(({ dueAtMs }) => dueAtMs <= untilMs),
+  );
+}
+
+/** Two days before and after: a slot's instant may lie on the date next to its own, and so may its adjustment. */
+function timetableOccurrences(rule: TimetableRule, place: PlaceTimes, fromMs: number, throughMs: number): Occurrence[] {
+  const moments: Occurrence[] = [];
+  for (const date of datesAround(rule, place.zone, fromMs, throughMs, 2)) {
+    const dueAtMs = timeOf(place, rule.slot, date);
+    if (dueAtMs !== null) moments.push({ key: `${rule.placeId}/${rule.slot}/${formatDate(date)}`, dueAtMs });
+  }
+  return atOffsets(rule, moments);
+}
+
+/**
+ * The moments with each offset of the rule, none twice at one instant: a date that the calendar leaves out is shifted on
+ * to the next one, where the same time may have an occurrence of its own, and the day before one moment may be the day
+ * of another. The later moment's stands, and nobody is rung twice.
+ *
+ * @param moments in the order of their local times
+ */
+function atOffsets({ offsetsMinutes }: Bounded, moments: readonly Occurrence[]): Occurrence[] {
   const byInstant = new Map<number, Occurrence>();
-  for (const date of datesAround(rule.zone, fromMs, throughMs, 1)) {
-    if (!rule.days.includes(weekdayOf(date))) continue;
-    for (const { instantMs, fold } of resolveWallTime({ ...date, hour, minute, second }, rule.zone, rule)) {
-      byInstant.set(instantMs, { key: `${formatDate(date)}T${time}[${fold}]`, dueAtMs: instantMs });
+  for (const moment of moments) {
+    for (const minutes of offsetsMinutes) {
+      const dueAtMs = moment.dueAtMs + minutes * minuteMs;
+      byInstant.set(dueAtMs, { key: `${moment.key}${offsetSuffix(minutes)}`, dueAtMs });
     }
   }
   return [...byInstant.values()];
 }
 
-/** Two days before and after: a slot's instant may lie on the date next to its own, and so may its adjustment. */
-function timetableOccurrences(rule: TimetableRule, place: PlaceTimes, fromMs: number, throughMs: number): Occurrence[] {
-  const offsetMs = rule.offsetMinutes * minuteMs;
-  const occurrences: Occurrence[] = [];
-  for (const date of datesAround(place.zone, fromMs - offsetMs, throughMs - offsetMs, 2)) {
-    const slotMs = timeOf(place, rule.slot, date);
-    if (slotMs !== null) occurrences.push({ key: timetableKey(rule, date), dueAtMs: slotMs + offsetMs });
-  }
-  return occurrences;
+function offsetSuffix(minutes: number): string {
+  if (minutes === 0) return "";
+  return minutes > 0 ? `+${minutes}m` : `${minutes}m`;
 }
 
-function timetableKey({ placeId, slot, offsetMinutes }: TimetableRule, date: CivilDate): string {
-  const sign = offsetMinutes > 0 ? "+" : "";
-  const offset = offsetMinutes === 0 ? "" : `${sign}${offsetMinutes}m`;
-  return `${placeId}/${slot}/${formatDate(date)}${offset}`;
+/** The dates whose moments, moved by the rule's offsets, may lie in the window: `days` more to either side. */
+function datesAround(rule: Bounded, zone: string, fromMs: number, throughMs: number, days: number): CivilDate[] {
+  const first = addDays(localDate(fromMs - Math.max(...rule.offsetsMinutes) * minuteMs, zone), -days);
+  const last = addDays(localDate(throughMs - Math.min(...rule.offsetsMinutes) * minuteMs, zone), days);
+  return [...datesThrough(first, last)].filter((date) => isWithin(rule, date));
 }
 
-function datesAround(zone: string, fromMs: number, throughMs: number, days: number): Generator<CivilDate> {
-  return datesThrough(addDays(localDate(fromMs, zone), -days), addDays(localDate(throughMs, zone), days));
+function isWithin({ startsOn, endsOn }: Bounded, date: CivilDate): boolean {
+  // dates as texts compare as dates do
+  const written = formatDate(date);
+  return (startsOn === undefined || written >= startsOn) && (endsOn === undefined || written <= endsOn);
+}
+
+/** A local date's midnight as if it were UTC's, in epoch milliseconds. */
+function dateMs(text: string | undefined, without: number): number {
+  const date = text === undefined ? null : readDate(text);
+  return (date === null ? null : utcMs({ ...date, hour: 0, minute: 0, second: 0 })) ?? without;
 }
 
 function placeOf(rule: TimetableRule, place: PlaceTimes | null): PlaceTimes {

@@ -26,7 +26,7 @@ describe("a subscription to a prayer time where the user is", storyLimit, () => 
     await planAt(story, nowMs, 3 * dayMs);
 
     const found = await story.rows<{ key: string; slot: PrayerSlot; offset: number; due_at: Date }>(
-      `select p.key, s.rule ->> 'slot' as slot, (s.rule ->> 'offsetMinutes')::int as offset, b.due_at
+      `select p.key, s.rule ->> 'slot' as slot, (s.rule -> 'offsetsMinutes' ->> 0)::int as offset, b.due_at
        from carillon.time_buckets b join carillon.schedules s using (schedule_id) join carillon.places p using (place_id)
        order by s.schedule_id, b.due_at`,
     );

@@ -59,7 +59,7 @@ describe("POST /v1/subscriptions", () => {
     const first = await api.subscriber.post("/v1/subscriptions", short).expect(201);
     const second = await api.subscriber.post("/v1/subscriptions", long).expect(201);
     expect(second.body.scheduleId).toBe(first.body.scheduleId);
-    expect(first.body.rule).toEqual({ kind: "wall", ...long.daily, days: [1, 2, 3, 4, 5, 6, 7] });
+    expect(first.body.rule).toEqual({ kind: "wall", ...long.daily, days: [1, 2, 3, 4, 5, 6, 7], offsetsMinutes: [0] });
   });
 
   it.each([
@@ -73,7 +73,7 @@ describe("POST /v1/subscriptions", () => {
     };
     const { body } = await api.subscriber.post("/v1/subscriptions", request).expect(201);
     expect(body.place).toMatchObject({ key: "berlin", zone: "Europe/Berlin" });
-    expect(body.rule).toEqual({ kind: "timetable", placeId: body.place.placeId, slot: "maghrib", offsetMinutes: 0 });
+    expect(body.rule).toEqual({ kind: "timetable", placeId: body.place.placeId, slot: "maghrib", offsetsMinutes: [0] });
     const aheadMs = new Date(body.nextDueAt).getTime() - Date.now();
     expect(aheadMs).toBeGreaterThan(0);
     expect(aheadMs).toBeLessThan(25 * 3_600_000);

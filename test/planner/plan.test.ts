@@ -16,6 +16,7 @@ const daily = (time: string): Rule => ({
   days: [1, 2, 3, 4, 5, 6, 7],
   gap: "shift",
   overlap: "first",
+  offsetsMinutes: [0],
 });
 const instant = (atMs: number): Rule => ({ kind: "instant", at: new Date(atMs).toISOString().replace(".000", "") });
 const schedule = (rule: Rule, changed: Partial<ScheduleToPlan> = {}): ScheduleToPlan => ({
@@ -115,7 +116,7 @@ describe("planSchedule", () => {
       zone,
       timetable: { kind: "prayer", parameters: {} },
     });
-    const sunrise: Rule = { kind: "timetable", placeId: 7, slot: "sunrise", offsetMinutes: 0 };
+    const sunrise: Rule = { kind: "timetable", placeId: 7, slot: "sunrise", offsetsMinutes: [0] };
     const longyearbyen = place(78.22, 15.65, "Arctic/Longyearbyen");
 
     it("that has a night of months, is asked again a day later", () => {

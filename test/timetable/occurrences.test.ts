@@ -11,11 +11,11 @@ const dayMs = 1_440 * minuteMs;
 const everyDay = [1, 2, 3, 4, 5, 6, 7];
 
 function wall(time: string, zone: string, rest: Partial<WallRule> = {}): WallRule {
-  return { kind: "wall", time, zone, days: everyDay, gap: "shift", overlap: "first", ...rest };
+  return { kind: "wall", time, zone, days: everyDay, gap: "shift", overlap: "first", offsetsMinutes: [0], ...rest };
 }
 
-function slot(name: string, offsetMinutes = 0, placeId = 12): TimetableRule {
-  return { kind: "timetable", placeId, slot: name, offsetMinutes };
+function slot(name: string, offsetMinutes: number | readonly number[] = 0, placeId = 12): TimetableRule {
+  return { kind: "timetable", placeId, slot: name, offsetsMinutes: [offsetMinutes].flat() };
 }
 
 function place(latitude: number, longitude: number, zone: string, params: unknown = {}): PlaceTimes {
@@ -177,6 +177,12 @@ describe("a timetable slot", () => {
 });
 
 const places = [berlin, north, place(-16.85, 179.97, "Pacific/Fiji"), place(1.87, -157.43, "Pacific/Kiritimati")];
+const offsets = fc
+  .uniqueArray(fc.oneof(fc.constantFrom(-1_440, -60, -20, 0, 5, 1_440), fc.integer({ min: -1_440, max: 1_440 })), {
+    minLength: 1,
+    maxLength: 4,
+  })
+  .map((minutes) => minutes.sort((a, b) => a - b));
 const cases = fc.record({
   rule: fc.oneof(
     fc.record({
@@ -186,12 +192,13 @@ const cases = fc.record({
       days: fc.subarray(everyDay, { minLength: 1 }),
       gap: fc.constantFrom("shift" as const, "skip" as const),
       overlap: fc.constantFrom("first" as const, "last" as const, "both" as const),
+      offsetsMinutes: offsets,
     }),
     fc.record({
       kind: fc.constant("timetable" as const),
       placeId: fc.constant(12),
       slot: fc.constantFrom("fajr", "dhuhr", "isha"),
-      offsetMinutes: fc.integer({ min: -1_440, max: 1_440 }),
+      offsetsMinutes: offsets,
     }),
   ),
   where: fc.constantFrom(...places),

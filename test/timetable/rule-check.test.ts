@@ -14,15 +14,16 @@ describe("rules that make sense", () => {
       days: [1, 2, 3, 4, 5, 6, 7],
       gap: "shift",
       overlap: "first",
+      offsetsMinutes: [0],
     });
-    expect(parseRule(timetable)).toEqual({ ...timetable, offsetMinutes: 0 });
+    expect(parseRule(timetable)).toEqual({ ...timetable, offsetsMinutes: [0] });
   });
 
   it("keep what they say, in the canonical spelling", () => {
     const said = { ...wall, time: "23:59:59", zone: "europe/berlin", days: [7, 1, 7], gap: "skip", overlap: "both" };
-    expect(parseRule(said)).toEqual({ ...said, zone: "Europe/Berlin", days: [1, 7] });
-    expect(parseRule({ ...timetable, offsetMinutes: -1_440 })).toEqual({ ...timetable, offsetMinutes: -1_440 });
-    expect(parseRule({ ...timetable, offsetMinutes: -0 })).toEqual({ ...timetable, offsetMinutes: 0 });
+    expect(parseRule(said)).toEqual({ ...said, zone: "Europe/Berlin", days: [1, 7], offsetsMinutes: [0] });
+    expect(parseRule({ ...timetable, offsetMinutes: -1_440 })).toEqual({ ...timetable, offsetsMinutes: [-1_440] });
+    expect(parseRule({ ...timetable, offsetMinutes: -0 })).toEqual({ ...timetable, offsetsMinutes: [0] });
   });
 
   it("are their own normal form", () => {
@@ -55,7 +56,7 @@ describe("rules that don't", () => {
     [[wall], "invalid_request", "/rule"],
     [{}, "invalid_request", "/rule/kind"],
     [{ kind: "cron" }, "invalid_request", "/rule/kind"],
-    [{ ...wall, offsetMinutes: 5 }, "invalid_request", "/rule/offsetMinutes"],
+    [{ ...wall, slot: "fajr" }, "invalid_request", "/rule/slot"],
     [{ ...wall, "a/~": 5 }, "invalid_request", "/rule/a~1~0"],
     [{ ...wall, time: undefined }, "malformed_time", "/rule/time"],
     [{ ...wall, time: "24:00" }, "malformed_time", "/rule/time"],

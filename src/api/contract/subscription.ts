@@ -1,16 +1,45 @@
 import { z } from "zod";
+import { offsetsMax } from "../../timetable/rule-fields.ts";
 import { int4Max, latitude, localeText, longitude, text, userIdText, zoneText } from "./contract.ts";
 import { newEndpoint } from "./endpoint.ts";
 
 /** Whether times, days and offsets make sense is for src/timetable to say, which knows why; here are their types. */
+const bounds = {
+  /** short for one of offsetsMinutes */
+  offsetMinutes: z.number().optional(),
+  offsetsMinutes: z.array(z.number()).max(offsetsMax).optional(),
+  /** "YYYY-MM-DD", local, inclusive */
+  startsOn: text(0, 20).optional(),
+  endsOn: text(0, 20).optional(),
+};
+
+const inZone = {
+  /** "user", or left out: the user's own */
+  zone: zoneText.optional(),
+  gap: z.enum(["shift", "skip"]).optional(),
+  overlap: z.enum(["first", "last", "both"]).optional(),
+};
+
 const daily = z.strictObject({
   /** "HH:MM" or "HH:MM:SS" */
   time: text(0, 20),
-  zone: zoneText,
   /** ISO weekdays, 1 (Monday) to 7 */
   days: z.array(z.number()).max(7).optional(),
-  gap: z.enum(["shift", "skip"]).optional(),
-  overlap: z.enum(["first", "last", "both"]).optional(),
+  ...inZone,
+  ...bounds,
+});
+
+/** "YYYY-MM-DDTHH:MM" with seconds at will, local */
+const dateTimes = z.array(text(0, 40)).optional();
+
+/** RFC 5545 */
+const recurrence = z.strictObject({
+  start: text(0, 40),
+  rrule: text(0, 5_000),
+  rdates: dateTimes,
+  exdates: dateTimes,
+  ...inZone,
+  ...bounds,
 });
 
 const timetable = z
@@ -21,7 +50,7 @@ const timetable = z
     /** of the user: the nearest place is taken */
     coordinates: z.strictObject({ latitude, longitude }).optional(),
     slot: text(1, 100),
-    offsetMinutes: z.number().optional(),
+    ...bounds,
   })
   .refine(
     ({ place, placeId, coordinates }) => countGiven(place, placeId, coordinates) === 1,
@@ -35,14 +64,15 @@ export const newSubscription = z
     /** RFC 3339 */
     at: text(0, 64).optional(),
     daily: daily.optional(),
+    recurrence: recurrence.optional(),
     timetable: timetable.optional(),
     zone: zoneText.optional(),
     locale: localeText.optional(),
     endpoints: z.array(newEndpoint).max(20).default([]),
   })
   .refine(
-    ({ at, daily, timetable }) => countGiven(at, daily, timetable) === 1,
-    "Say when by exactly one of at, daily and timetable",
+    ({ at, daily, recurrence, timetable }) => countGiven(at, daily, recurrence, timetable) === 1,
+    "Say when by exactly one of at, daily, recurrence and timetable",
   );
 
 export type NewSubscription = z.infer<typeof newSubscription>;

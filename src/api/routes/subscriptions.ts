@@ -55,16 +55,21 @@ function requestOf(item: NewSubscription, pointer: string): SubscriptionRequest 
   return { userId, topic, zone, locale, endpoints, pointer, when: whenOf(item) };
 }
 
-/** The contract has made sure that there is exactly one of the three. */
-function whenOf({ at, daily, timetable }: NewSubscription): When {
+/** The contract has made sure that there is exactly one of the four. */
+function whenOf({ at, daily, recurrence, timetable }: NewSubscription): When {
   if (at !== undefined) return { at };
   if (daily !== undefined) return { daily };
+  if (recurrence !== undefined) return { recurrence };
   if (timetable === undefined) throw new CarillonError("internal", "A subscription came without its moment.");
-  const { slot, offsetMinutes = 0 } = timetable;
-  return { timetable: { where: whereOf(timetable), slot, offsetMinutes } };
+  const { place, placeId, coordinates, ...said } = timetable;
+  return { timetable: { where: whereOf({ place, placeId, coordinates }), ...said } };
 }
 
-function whereOf({ place, placeId, coordinates }: NonNullable<NewSubscription["timetable"]>): PlaceQuery {
+function whereOf({
+  place,
+  placeId,
+  coordinates,
+}: Pick<NonNullable<NewSubscription["timetable"]>, "place" | "placeId" | "coordinates">): PlaceQuery {
   if (place !== undefined) return { key: place };
   if (placeId !== undefined) return { placeId };
   if (coordinates !== undefined) return coordinates;
