@@ -568,9 +568,10 @@ create table carillon.timetables (
   updated_at timestamp with time zone not null default clock_timestamp(),
   constraint timetables_name_key UNIQUE (name),
   constraint timetables_pkey PRIMARY KEY (timetable_id),
-  constraint timetables_kind_check CHECK ((kind = 'prayer'::text)),
+  constraint timetables_kind_check CHECK ((kind = ANY (ARRAY['prayer'::text, 'sun'::text, 'weekly'::text, 'table'::text]))),
   constraint timetables_name_check CHECK (((length(name) >= 1) AND (length(name) <= 100)))
 );
+comment on column carillon.timetables.kind is 'What computes the times: prayer, sun, weekly (opening hours) or table (uploaded). What parameters mean depends on it.';
 
 create table carillon.topics (
   topic_id integer not null generated always as identity,

@@ -26,6 +26,8 @@ export const errorCatalogue = {
   malformed_rrule: { status: 422, title: "The RRULE is not well formed" },
   recurs_too_often: { status: 422, title: "The rule comes more often than once a minute" },
   user_zone_missing: { status: 422, title: "The user's own zone is not known" },
+  malformed_table: { status: 422, title: "The table is not well formed" },
+  wrong_encoding: { status: 422, title: "The text is not UTF-8" },
   past_instant: { status: 422, title: "The instant is not at least one second ahead" },
   never_occurs: { status: 422, title: "The rule yields no occurrence" },
   offset_out_of_range: { status: 422, title: "The offset is out of range" },

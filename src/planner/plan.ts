@@ -1,9 +1,9 @@
 import type { Rule } from "../reminder/rule.ts";
 import type { Database } from "../store/database.ts";
+import { timetableOf } from "../store/place-times.ts";
 import { planBatch, type SchedulePlan, type ScheduleToPlan } from "../store/plan.ts";
 import { catchUp, missedAt } from "../timetable/catch-up.ts";
 import { hasEnded, nextOccurrenceAfter, occurrencesBetween } from "../timetable/occurrences.ts";
-import { parsePrayerTimetable } from "../timetable/prayer.ts";
 import type { PlaceTimes } from "../timetable/timetable.ts";
 
 export interface PlannerOptions {
@@ -88,5 +88,5 @@ function movedBeyond(
 /** What a schedule's times depend on; null where its rule has no place. */
 export function placeTimes({ place }: ScheduleToPlan): PlaceTimes | null {
   if (place === null) return null;
-  return { ...place, timetable: parsePrayerTimetable(place.timetable.parameters) };
+  return { ...place, timetable: timetableOf(place.timetable.kind, place.timetable.parameters) };
 }

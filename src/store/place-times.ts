@@ -1,6 +1,5 @@
 import { CarillonError } from "../errors.ts";
-import { parsePrayerTimetable } from "../timetable/prayer.ts";
-import type { PlaceTimes, Timetable } from "../timetable/timetable.ts";
+import { isTimetableKind, type PlaceTimes, parseTimetable, type Timetable } from "../timetable/timetable.ts";
 import type { Executor } from "./executor.ts";
 
 /** Coordinates farther than this from every known place are refused: the times there would be another place's. */
@@ -55,7 +54,7 @@ export function placeNotFound(query: PlaceQuery, pointer: string): CarillonError
 
 /** The columns that a `PlaceTimesRow` needs of `carillon.places p` and `carillon.timetables t`. */
 export const placeTimesColumns = `p.place_id, p.key as place_key, p.name as place_name, p.latitude, p.longitude,
-  p.zone as place_zone, t.kind as timetable_kind, t.parameters as timetable_parameters`;
+  p.zone as place_zone, p.country as place_country, t.kind as timetable_kind, t.parameters as timetable_parameters`;
 
 export interface PlaceTimesRow {
   readonly place_id: number;
@@ -64,6 +63,7 @@ export interface PlaceTimesRow {
   readonly latitude: number;
   readonly longitude: number;
   readonly place_zone: string;
+  readonly place_country: string | null;
   readonly timetable_kind: string;
   readonly timetable_parameters: unknown;
 }
@@ -76,6 +76,7 @@ export function foundPlaceOf(row: PlaceTimesRow): FoundPlace {
     latitude: row.latitude,
     longitude: row.longitude,
     zone: row.place_zone,
+    country: row.place_country,
     timetable: timetableOf(row.timetable_kind, row.timetable_parameters),
   };
 }
@@ -86,7 +87,7 @@ export function foundPlaceOf(row: PlaceTimesRow): FoundPlace {
  * @throws internal when a timetable is stored that this version can't read
  */
 export function timetableOf(kind: string, parameters: unknown): Timetable {
-  if (kind === "prayer") return parsePrayerTimetable(parameters);
+  if (isTimetableKind(kind)) return parseTimetable(kind, parameters);
   throw new CarillonError("internal", `This version knows no timetables of kind ${JSON.stringify(kind)}.`);
 }
 

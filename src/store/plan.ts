@@ -21,6 +21,7 @@ export interface ScheduleToPlan {
     readonly latitude: number;
     readonly longitude: number;
     readonly zone: string;
+    readonly country?: string | null;
     readonly timetable: { readonly kind: string; readonly parameters: unknown };
   } | null;
 }
@@ -116,6 +117,7 @@ export async function readSchedules(
     latitude: number | null;
     longitude: number | null;
     zone: string | null;
+    country: string | null;
     kind: string | null;
     parameters: unknown;
     now_ms: number;
@@ -127,7 +129,7 @@ export async function readSchedules(
            and not exists (select from carillon.groups g where g.bucket_id = b.bucket_id and g.epoch > 0)
        ) as movable,
        t.expires_after_ms, t.catch_up,
-       p.place_id, p.latitude, p.longitude, p.zone, tt.kind, tt.parameters,
+       p.place_id, p.latitude, p.longitude, p.zone, p.country, tt.kind, tt.parameters,
        (extract(epoch from carillon.clock()) * 1000)::float8 as now_ms
      from carillon.schedules s
      join carillon.topics t on t.topic_id = s.topic_id
@@ -152,6 +154,7 @@ export async function readSchedules(
             latitude: row.latitude,
             longitude: row.longitude,
             zone: row.zone,
+            country: row.country,
             timetable: { kind: row.kind, parameters: row.parameters },
           },
   }));

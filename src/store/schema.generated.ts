@@ -829,6 +829,9 @@ export interface TimeBuckets {
 }
 
 export interface Timetables {
+  /**
+   * What computes the times: prayer, sun, weekly (opening hours) or table (uploaded). What parameters mean depends on it.
+   */
   kind: string;
   name: string;
   parameters: Generated<Json>;

@@ -166,6 +166,15 @@ export function formatDate(date: CivilDate): string {
   return `${padded(date.year, 4)}-${padded(date.month, 2)}-${padded(date.day, 2)}`;
 }
 
+/** The date that "2026-10-25" says, or null when it is not so written or the calendar has no such date. */
+export function parseDate(text: string): CivilDate | null {
+  const found = /^(\d{4})-(\d\d)-(\d\d)$/.exec(text);
+  if (found === null) return null;
+  const [year = 0, month = 0, day = 0] = found.slice(1).map(Number);
+  const date = { year, month, day };
+  return utcMs({ ...date, hour: 0, minute: 0, second: 0 }) === null ? null : date;
+}
+
 /** Epoch milliseconds of a date-time in UTC, or null when the calendar has no such date or the day no such time. */
 export function utcMs(time: WallTime): number | null {
   const { hour, minute, second } = time;

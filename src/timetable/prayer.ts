@@ -4,10 +4,13 @@
  */
 import type { CalculationParameters } from "adhan";
 import { CalculationMethod, Coordinates, PrayerTimes } from "adhan";
-import { CarillonError, unreachable } from "../errors.ts";
+import { unreachable } from "../errors.ts";
 import type { CivilDate } from "./civil-time.ts";
 import { addDays, compareDates, localDate } from "./civil-time.ts";
-import { sunAltitudeDegrees } from "./sun-position.ts";
+import { asRecord, invalid, oneOf, parametersOf, pointerTo } from "./parameters.ts";
+import { prayerDefaults } from "./prayer-defaults.ts";
+import type { NoTimeReason, SlotTime } from "./slot-time.ts";
+import { horizonDegrees, sunAltitudeDegrees, whyNotPassed } from "./sun-position.ts";
 
 export const prayerSlots = ["fajr", "sunrise", "dhuhr", "asr", "maghrib", "isha"] as const;
 export type PrayerSlot = (typeof prayerSlots)[number];
@@ -35,10 +38,13 @@ export type Madhab = (typeof madhabs)[number];
 export const highLatitudeRules = ["middleofthenight", "seventhofthenight", "twilightangle"] as const;
 export type HighLatitudeRule = (typeof highLatitudeRules)[number];
 
+/** In place of a method or madhab: that of the place's country (prayer-defaults.ts). */
+export const byCountry = "byCountry";
+
 export interface PrayerTimetable {
   readonly kind: "prayer";
-  readonly method: PrayerMethod;
-  readonly madhab: Madhab;
+  readonly method: PrayerMethod | typeof byCountry;
+  readonly madhab: Madhab | typeof byCountry;
   /** null: what adhan recommends, a seventh of the night beyond 48 degrees (north or south), else half of it */
   readonly highLatitudeRule: HighLatitudeRule | null;
   /** whole minutes to add to a slot (negative: earlier), within +-180 */
@@ -52,14 +58,15 @@ export interface PrayerPlace {
   readonly longitude: number;
   /** IANA zone */
   readonly zone: string;
+  /** ISO 3166-1 alpha-2; null or left out: not known */
+  readonly country?: string | null;
   readonly timetable: PrayerTimetable;
 }
 
 const minuteMs = 60_000;
+const halfDayMs = 720 * minuteMs;
 const adjustmentMinutesMax = 180;
 const highLatitudeDegrees = 48;
-/** Where adhan sees the sun's centre at sunrise and sunset: half its disc and the refraction below the horizon. */
-const horizonDegrees = -50 / 60;
 /** A minute of rounding is up to 0.25 degrees of sun. */
 const altitudeTolerance = 0.5;
 
@@ -74,29 +81,53 @@ export function isPrayerSlot(slot: string): slot is PrayerSlot {
  * @throws CarillonError unknown_zone
  */
 export function prayerTimes(place: PrayerPlace, date: CivilDate): Partial<Record<PrayerSlot, number>> {
-  const parameters = parametersOf(place);
+  const times: Partial<Record<PrayerSlot, number>> = {};
+  for (const [slot, time] of prayersOf(place, date) ?? []) {
+    if ("at" in time) times[slot] = time.at;
+  }
+  return times;
+}
+
+/**
+ * One of the `prayerTimes`, or why it does not exist.
+ *
+ * @throws CarillonError unknown_zone
+ */
+export function prayerTime(place: PrayerPlace, slot: PrayerSlot, date: CivilDate): SlotTime {
+  return prayersOf(place, date)?.get(slot) ?? { none: "skipped_date" };
+}
+
+/** null: the place's calendar leaves the date out */
+function prayersOf(place: PrayerPlace, date: CivilDate): Map<PrayerSlot, SlotTime> | null {
+  const parameters = calculationOf(place);
   // A method's own minutes are added at the end, so that the sun can be asked about what adhan found.
   const methodMinutes = parameters.methodAdjustments;
   parameters.methodAdjustments = { fajr: 0, sunrise: 0, dhuhr: 0, asr: 0, maghrib: 0, isha: 0 };
   const day = solarDayOf(place, date, parameters);
-  if (day === null) return {};
-  const times: Partial<Record<PrayerSlot, number>> = {};
+  if (day === null) return null;
+  const times = new Map<PrayerSlot, SlotTime>();
   let latestMs = Number.NEGATIVE_INFINITY;
   for (const slot of prayerSlots) {
     const instantMs = day[slot] + methodMinutes[slot] * minuteMs;
-    // Where the sun is up for minutes only, a method's own would turn the order of the day around.
-    if (!exists(slot, day, place, parameters) || instantMs <= latestMs) continue;
-    latestMs = instantMs;
-    times[slot] = instantMs + (place.timetable.adjustments[slot] ?? 0) * minuteMs;
+    if (!exists(slot, day, place, parameters)) {
+      times.set(slot, { none: whyMissing(slot, day, place) });
+    } else if (instantMs <= latestMs) {
+      // Where the sun is up for minutes only, a method's own would turn the order of the day around.
+      times.set(slot, { none: "times_coincide" });
+    } else {
+      latestMs = instantMs;
+      times.set(slot, { at: instantMs + (place.timetable.adjustments[slot] ?? 0) * minuteMs });
+    }
   }
   return times;
 }
 
 type SolarDay = Readonly<Record<PrayerSlot | "sunset", number>>;
 
-function parametersOf({ timetable, latitude }: PrayerPlace): CalculationParameters {
-  const parameters = CalculationMethod[timetable.method]();
-  parameters.madhab = timetable.madhab;
+function calculationOf({ timetable, latitude, country = null }: PrayerPlace): CalculationParameters {
+  const usual = prayerDefaults(country);
+  const parameters = CalculationMethod[timetable.method === byCountry ? usual.method : timetable.method]();
+  parameters.madhab = timetable.madhab === byCountry ? usual.madhab : timetable.madhab;
   const recommended = Math.abs(latitude) > highLatitudeDegrees ? "seventhofthenight" : "middleofthenight";
   parameters.highLatitudeRule = timetable.highLatitudeRule ?? recommended;
   return parameters;
@@ -140,11 +171,7 @@ function compute(coordinates: Coordinates, date: CivilDate, parameters: Calculat
 function exists(slot: PrayerSlot, day: SolarDay, place: PrayerPlace, parameters: CalculationParameters): boolean {
   const altitude = (instantMs: number) => sunAltitudeDegrees(instantMs, place.latitude, place.longitude);
   const isAt = (instantMs: number, degrees: number) => Math.abs(altitude(instantMs) - degrees) < altitudeTolerance;
-  const rises =
-    day.sunrise < day.dhuhr &&
-    day.sunset > day.dhuhr &&
-    isAt(day.sunrise, horizonDegrees) &&
-    isAt(day.sunset, horizonDegrees);
+  const rises = risesAndSets(day, place);
   switch (slot) {
     case "dhuhr":
       return true;
@@ -164,27 +191,39 @@ function exists(slot: PrayerSlot, day: SolarDay, place: PrayerPlace, parameters:
   }
 }
 
+function risesAndSets({ sunrise, dhuhr, sunset }: SolarDay, { latitude, longitude }: PrayerPlace): boolean {
+  const isAtHorizon = (instantMs: number) =>
+    Math.abs(sunAltitudeDegrees(instantMs, latitude, longitude) - horizonDegrees) < altitudeTolerance;
+  return sunrise < dhuhr && sunset > dhuhr && isAtHorizon(sunrise) && isAtHorizon(sunset);
+}
+
+/** Prayers hang on sunrise and sunset, or on a shadow; what is missing then is the sun's crossing of the horizon. */
+function whyMissing(slot: PrayerSlot, day: SolarDay, place: PrayerPlace): NoTimeReason {
+  const isMorning = slot === "fajr" || slot === "sunrise";
+  const midnightMs = day.dhuhr + (isMorning ? -halfDayMs : halfDayMs);
+  if (!risesAndSets(day, place)) {
+    const why = whyNotPassed(horizonDegrees, day.dhuhr, midnightMs, place.latitude, place.longitude);
+    return slot === "asr" && why === "polar_day" ? "sun_stays_low" : why;
+  }
+  return slot === "asr" ? "sun_stays_low" : "times_coincide";
+}
+
 /**
- * A prayer timetable from its stored or posted parameters, with defaults filled in (MuslimWorldLeague, shafi, the
- * recommended rule, no adjustments).
+ * A prayer timetable from its stored or posted parameters, with defaults filled in (MuslimWorldLeague, shafi - or
+ * the country's, where the method is the country's - the recommended rule, no adjustments).
  *
  * @param pointer RFC 6901 pointer to `params`
  * @throws CarillonError invalid_request, pointing at the parameter at fault
  */
 export function parsePrayerTimetable(params: unknown, pointer = ""): PrayerTimetable {
-  const given = asRecord(params ?? {}, pointer);
-  for (const key of Object.keys(given)) {
-    if (!["kind", "method", "madhab", "highLatitudeRule", "adjustments"].includes(key)) {
-      throw invalid(`A prayer timetable has no parameter ${JSON.stringify(key)}`, `${pointer}/${escapeToken(key)}`);
-    }
-  }
-  if (given.kind !== undefined && given.kind !== "prayer") {
-    throw invalid('kind must be "prayer"', `${pointer}/kind`);
-  }
+  const known = ["method", "madhab", "highLatitudeRule", "adjustments"];
+  const given = parametersOf("prayer", params, known, pointer);
+  const method = oneOf([...prayerMethods, byCountry], given.method ?? "MuslimWorldLeague", `${pointer}/method`);
+  const usualMadhab = method === byCountry ? byCountry : "shafi";
   return {
     kind: "prayer",
-    method: oneOf(prayerMethods, given.method ?? "MuslimWorldLeague", `${pointer}/method`),
-    madhab: oneOf(madhabs, given.madhab ?? "shafi", `${pointer}/madhab`),
+    method,
+    madhab: oneOf([...madhabs, byCountry], given.madhab ?? usualMadhab, `${pointer}/madhab`),
     highLatitudeRule:
       given.highLatitudeRule == null
         ? null
@@ -196,7 +235,7 @@ export function parsePrayerTimetable(params: unknown, pointer = ""): PrayerTimet
 function parseAdjustments(given: unknown, pointer: string): Partial<Record<PrayerSlot, number>> {
   const adjustments: Partial<Record<PrayerSlot, number>> = {};
   for (const [slot, minutes] of Object.entries(asRecord(given, pointer))) {
-    const at = `${pointer}/${escapeToken(slot)}`;
+    const at = pointerTo(pointer, slot);
     if (!isPrayerSlot(slot)) throw invalid(`A slot must be one of ${prayerSlots.join(", ")}`, at);
     if (typeof minutes !== "number" || !Number.isInteger(minutes) || Math.abs(minutes) > adjustmentMinutesMax) {
       throw invalid(`An adjustment must be whole minutes within +-${adjustmentMinutesMax}`, at);
@@ -204,23 +243,4 @@ function parseAdjustments(given: unknown, pointer: string): Partial<Record<Praye
     adjustments[slot] = minutes;
   }
   return adjustments;
-}
-
-function asRecord(value: unknown, pointer: string): Record<string, unknown> {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw invalid("Must be an object", pointer);
-  return { ...value };
-}
-
-function oneOf<const T extends string>(known: readonly T[], value: unknown, pointer: string): T {
-  const found = known.find((candidate) => candidate === value);
-  if (found === undefined) throw invalid(`Must be one of ${known.join(", ")}`, pointer);
-  return found;
-}
-
-function escapeToken(key: string): string {
-  return key.replaceAll("~", "~0").replaceAll("/", "~1");
-}
-
-function invalid(detail: string, pointer: string): CarillonError {
-  return new CarillonError("invalid_request", detail, { pointer });
 }

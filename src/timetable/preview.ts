@@ -3,12 +3,13 @@
  * and what is odd about it; and the days on which it gives nothing, with the reason. The moments are those of
  * occurrences.ts; here they are only told.
  */
-import type { Occurrence, Rule } from "../reminder/rule.ts";
-import { addDays, datesThrough, formatDate, formatLocal, formatTime, localDate, wallTimeAt } from "./civil-time.ts";
+import type { Occurrence, Rule, TimetableRule } from "../reminder/rule.ts";
+import { addDays, formatDate, formatLocal, formatTime, localDate, wallTimeAt } from "./civil-time.ts";
 import { type KeyedSlot, keyedSlot, keyedWallTime } from "./occurrence-key.ts";
-import { nextOccurrenceAfter, occurrencesBetween } from "./occurrences.ts";
+import { datesAround, nextOccurrenceAfter, occurrencesBetween } from "./occurrences.ts";
+import { noTimeReasons } from "./slot-time.ts";
 import type { PlaceTimes } from "./timetable.ts";
-import { timeOf } from "./timetable.ts";
+import { slotTime } from "./timetable.ts";
 import { notesOfWallTime, whyNoWallTime } from "./wall-time-notes.ts";
 
 /** Something odd about a moment, in a word for programs and a sentence for people. */
@@ -36,12 +37,12 @@ export interface MissingDays extends Note {
 }
 
 const dayMs = 86_400_000;
-/** as far as `nextOccurrenceAfter` looks */
-const searchMs = 400 * dayMs;
+/** Days without a moment are told so far: as far as `nextOccurrenceAfter` looks for the next one. */
+const tellMissingMs = 400 * dayMs;
 
 /**
- * The next `count` occurrences after `afterMs` (epoch milliseconds), and the days until the last of them that have none;
- * fewer than `count`: no more come within the 400 days that the planner looks ahead.
+ * The next `count` occurrences after `afterMs` (epoch milliseconds), and the days until the last of them that have none,
+ * within 400 days. Fewer than `count`: the rule ends, or the planner would find no more either.
  *
  * @param place the rule's place, for a timetable rule; else null
  * @throws CarillonError as `occurrencesBetween`
@@ -54,7 +55,8 @@ export function previewRule(
 ): { readonly occurrences: readonly ToldOccurrence[]; readonly missing: readonly MissingDays[] } {
   const occurrences = nextOccurrences(rule, place, afterMs, count);
   const last = occurrences.at(-1);
-  const throughMs = last === undefined || occurrences.length < count ? afterMs + searchMs : last.dueAtMs;
+  const toldMs = afterMs + tellMissingMs;
+  const throughMs = last === undefined || occurrences.length < count ? toldMs : Math.min(last.dueAtMs, toldMs);
   return {
     occurrences: occurrences.map((occurrence) => tellOccurrence(rule, place, occurrence)),
     missing: missingDays(rule, place, afterMs, throughMs),
@@ -100,7 +102,7 @@ function notesOfSlot({ slot, date, offsetMinutes }: KeyedSlot, zone: string, { d
 export function missingDays(rule: Rule, place: PlaceTimes | null, afterMs: number, throughMs: number): MissingDays[] {
   if (rule.kind === "instant") return [];
   if (rule.kind === "timetable") {
-    return place === null ? [] : runsOf(daysWithoutSlot(rule.slot, place, afterMs, throughMs));
+    return place === null ? [] : runsOf(daysWithoutSlot(rule, place, afterMs, throughMs));
   }
   return runsOf(wallTimesLeftOut(rule, afterMs, throughMs));
 }
@@ -109,10 +111,16 @@ interface DayWithout extends Note {
   readonly date: string;
 }
 
-function* daysWithoutSlot(slot: string, place: PlaceTimes, afterMs: number, throughMs: number): Generator<DayWithout> {
-  for (const date of datesThrough(localDate(afterMs, place.zone), localDate(throughMs, place.zone))) {
-    if (timeOf(place, slot, date) !== null) continue;
-    yield { date: formatDate(date), code: "no_such_time", text: `${slot} does not come on that day` };
+function* daysWithoutSlot(
+  rule: TimetableRule,
+  place: PlaceTimes,
+  afterMs: number,
+  throughMs: number,
+): Generator<DayWithout> {
+  for (const date of datesAround(rule, place.zone, afterMs, throughMs, 0)) {
+    const time = slotTime(place, rule.slot, date);
+    if ("at" in time) continue;
+    yield { date: formatDate(date), code: time.none, text: `no ${rule.slot}: ${noTimeReasons[time.none]}` };
   }
 }
 

@@ -5,9 +5,19 @@
 import { CarillonError, unreachable } from "../errors.ts";
 import type { CivilDate } from "./civil-time.ts";
 import type { PrayerTimetable } from "./prayer.ts";
-import { isPrayerSlot, prayerSlots, prayerTimes } from "./prayer.ts";
+import { isPrayerSlot, parsePrayerTimetable, prayerSlots, prayerTime } from "./prayer.ts";
+import type { SlotTime } from "./slot-time.ts";
+import type { SunTimetable } from "./sun.ts";
+import { isSunSlot, parseSunTimetable, sunSlots, sunTime } from "./sun.ts";
+import type { TableTimetable } from "./table.ts";
+import { parseTableTimetable, tableTime } from "./table.ts";
+import type { WeeklyTimetable } from "./weekly.ts";
+import { parseWeeklyTimetable, weeklySlots, weeklyTime } from "./weekly.ts";
 
-export type Timetable = PrayerTimetable;
+export type Timetable = PrayerTimetable | SunTimetable | WeeklyTimetable | TableTimetable;
+
+export const timetableKinds = ["prayer", "sun", "weekly", "table"] as const satisfies readonly Timetable["kind"][];
+export type TimetableKind = (typeof timetableKinds)[number];
 
 /** What a place's times depend on. */
 export interface PlaceTimes {
@@ -18,7 +28,35 @@ export interface PlaceTimes {
   readonly longitude: number;
   /** IANA zone */
   readonly zone: string;
+  /** ISO 3166-1 alpha-2; null or left out: not known */
+  readonly country?: string | null;
   readonly timetable: Timetable;
+}
+
+export function isTimetableKind(kind: string): kind is TimetableKind {
+  return timetableKinds.some((known) => known === kind);
+}
+
+/**
+ * A timetable of any kind from its stored or posted parameters, with defaults filled in: what is stored again is all of
+ * it but `kind`.
+ *
+ * @param pointer RFC 6901 pointer to `parameters`
+ * @throws CarillonError invalid_request, pointing at the parameter at fault; several at once for a table
+ */
+export function parseTimetable(kind: TimetableKind, parameters: unknown, pointer = ""): Timetable {
+  switch (kind) {
+    case "prayer":
+      return parsePrayerTimetable(parameters, pointer);
+    case "sun":
+      return parseSunTimetable(parameters, pointer);
+    case "weekly":
+      return parseWeeklyTimetable(parameters, pointer);
+    case "table":
+      return parseTableTimetable(parameters, pointer);
+    default:
+      return unreachable(kind);
+  }
 }
 
 /** The slots that a timetable knows, in the order of the day; one of them may still have no time on some day. */
@@ -26,23 +64,43 @@ export function slotsOf(timetable: Timetable): readonly string[] {
   switch (timetable.kind) {
     case "prayer":
       return prayerSlots;
+    case "sun":
+      return sunSlots;
+    case "weekly":
+      return weeklySlots(timetable);
+    case "table":
+      return timetable.slots;
     default:
-      return unreachable(timetable.kind);
+      return unreachable(timetable);
   }
 }
 
 /**
- * When `slot` is at `place` on the place's own `date`, in epoch milliseconds; null when that day has no such time or
- * the timetable no such slot. A late slot (isha in a northern June) may come after the date's midnight.
+ * When `slot` is at `place` on the place's own `date`, or why it is not. A late slot (isha in a northern June) may come
+ * after the date's midnight.
+ *
+ * @throws CarillonError unknown_zone
  */
-export function timeOf(place: PlaceTimes, slot: string, date: CivilDate): number | null {
-  const { timetable } = place;
+export function slotTime(place: PlaceTimes, slot: string, date: CivilDate): SlotTime {
+  const { timetable, zone } = place;
   switch (timetable.kind) {
     case "prayer":
-      return isPrayerSlot(slot) ? (prayerTimes(place, date)[slot] ?? null) : null;
+      return isPrayerSlot(slot) ? prayerTime({ ...place, timetable }, slot, date) : { none: "no_such_slot" };
+    case "sun":
+      return isSunSlot(slot) ? sunTime(place, slot, date) : { none: "no_such_slot" };
+    case "weekly":
+      return weeklyTime(timetable, zone, slot, date);
+    case "table":
+      return tableTime(timetable, zone, slot, date);
     default:
-      return unreachable(timetable.kind);
+      return unreachable(timetable);
   }
+}
+
+/** `slotTime` for those who don't ask why: epoch milliseconds, or null. */
+export function timeOf(place: PlaceTimes, slot: string, date: CivilDate): number | null {
+  const time = slotTime(place, slot, date);
+  return "at" in time ? time.at : null;
 }
 
 /**

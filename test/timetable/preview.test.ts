@@ -10,7 +10,16 @@ const hourMs = 3_600_000;
 const dayMs = 24 * hourMs;
 
 function wall(zone: string, time: string, changed: Partial<WallRule> = {}): WallRule {
-  return { kind: "wall", time, zone, days: [1, 2, 3, 4, 5, 6, 7], gap: "shift", overlap: "first", ...changed };
+  return {
+    kind: "wall",
+    time,
+    zone,
+    days: [1, 2, 3, 4, 5, 6, 7],
+    gap: "shift",
+    overlap: "first",
+    offsetsMinutes: [0],
+    ...changed,
+  };
 }
 
 /** What the rule gives within a day and a half around a date, and what it leaves out: each as a person reads it. */
@@ -165,7 +174,7 @@ describe("previewRule", () => {
     zone,
     timetable: parsePrayerTimetable({}),
   });
-  const slotRule = (slot: string): Rule => ({ kind: "timetable", placeId: 7, slot, offsetMinutes: 0 });
+  const slotRule = (slot: string): Rule => ({ kind: "timetable", placeId: 7, slot, offsetsMinutes: [0] });
 
   it("says which days of a polar night have no sunrise, as one run, and goes on behind it", () => {
     const tromso = place(69.65, 18.96, "Europe/Oslo");

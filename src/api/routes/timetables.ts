@@ -5,8 +5,7 @@ import {
   readTimetable,
   type StoredTimetable,
 } from "../../store/timetables.ts";
-import { parsePrayerTimetable } from "../../timetable/prayer.ts";
-import { slotsOf } from "../../timetable/timetable.ts";
+import { parseTimetable, slotsOf } from "../../timetable/timetable.ts";
 import { namePath, page, parser } from "../contract/contract.ts";
 import { newTimetable, timetablePatch } from "../contract/timetable.ts";
 import type { ApiDeps } from "../deps.ts";
@@ -21,8 +20,8 @@ export function timetableRoutes({ db }: ApiDeps): Route[] {
       path: "/timetables",
       scope: "admin",
       body: parser(newTimetable),
-      run: async ({ body: { name, parameters } }) => {
-        const stored = await createTimetable(db, name, parsePrayerTimetable(parameters, "/parameters"));
+      run: async ({ body: { name, kind, parameters } }) => {
+        const stored = await createTimetable(db, name, parseTimetable(kind, parameters, "/parameters"));
         return { status: 201, body: shown(stored) };
       },
     }),
@@ -50,7 +49,8 @@ export function timetableRoutes({ db }: ApiDeps): Route[] {
       params,
       body: parser(timetablePatch),
       run: async ({ params: { name }, body: { parameters } }) => {
-        const stored = await patchTimetable(db, name, parsePrayerTimetable(parameters, "/parameters"));
+        const { timetable } = await readTimetable(db, name);
+        const stored = await patchTimetable(db, name, parseTimetable(timetable.kind, parameters, "/parameters"));
         return { status: 200, body: shown(stored) };
       },
     }),
