@@ -117,12 +117,56 @@ AS $function$
 $function$;
 comment on function carillon.canonical_zone(jsonb) is 'The part of a canonical rule that says whose clocks it goes by, and what happens when they change.';
 
+CREATE OR REPLACE FUNCTION carillon.check_timetable_versions()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+  changed integer := case when tg_op = 'INSERT' then new.timetable_id else old.timetable_id end;
+begin
+  if exists (select from carillon.timetables where timetable_id = changed)
+    and not exists (
+      select from carillon.timetable_versions where timetable_id = changed and effective_from is null)
+  then
+    raise exception using errcode = 'check_violation', schema = 'carillon', table = 'timetable_versions',
+      constraint = 'timetable_versions_without_hole',
+      message = format('timetable %s has no version that holds since ever (effective_from is null)', changed),
+      hint = 'Dates before its first version would have no times. Correct that version instead.';
+  end if;
+  return null;
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION carillon.clock()
  RETURNS timestamp with time zone
  LANGUAGE sql
  PARALLEL RESTRICTED
 AS $function$ select clock_timestamp() $function$;
 comment on function carillon.clock() is 'The time that due instants are compared with.';
+
+CREATE OR REPLACE FUNCTION carillon.corrected_times_have_changed()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  -- a note changes no times
+  perform carillon.replan_schedules_at(array(
+    select p.place_id from carillon.places p where p.timetable_id in (
+      select c.timetable_id from changed c
+      where not exists (
+        select from before b
+        where (b.timetable_id, b.version, b.parameters) = (c.timetable_id, c.version, c.parameters)
+          and b.effective_from is not distinct from c.effective_from)
+      union
+      select b.timetable_id from before b
+      where not exists (select from changed c where c.timetable_id = b.timetable_id))));
+  return null;
+end
+$function$;
 
 CREATE OR REPLACE FUNCTION carillon.delivery_history(user_id text)
  RETURNS TABLE(due_at timestamp with time zone, topic text, state text, reason text, accepted_at timestamp with time zone, lateness_ms integer, attempt smallint, channel text, ordinal smallint, http_status smallint, detail text, bucket_id bigint, schedule_id bigint, occurrence text, round smallint, group_number integer, chunk_number integer, node text)
@@ -214,6 +258,34 @@ AS $function$
 $function$;
 comment on function carillon.estimate_population(bigint) is 'How many subscriptions a schedule has: exact up to 2,000, beyond that estimated from a sample of hash slots.';
 
+CREATE OR REPLACE FUNCTION carillon.expiry_has_changed()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+  open_buckets bigint[];
+begin
+  select array_agg(o.bucket_id) into open_buckets from (
+    select b.bucket_id
+    from changed c
+    join before o on o.topic_id = c.topic_id and o.expires_after_ms <> c.expires_after_ms
+    join carillon.time_buckets b on b.topic_id = c.topic_id and b.closed_at is null
+    order by b.bucket_id
+    for no key update of b
+  ) o;
+  if open_buckets is null then return null; end if;
+  perform from carillon.groups where bucket_id = any (open_buckets) order by bucket_id, group_number for no key update;
+  update carillon.time_buckets b
+  set expires_at = b.due_at + t.expires_after_ms * interval '1 millisecond'
+  from carillon.topics t
+  where b.bucket_id = any (open_buckets) and t.topic_id = b.topic_id
+    and not exists (select from carillon.groups g where g.bucket_id = b.bucket_id and g.epoch > 0);
+  return null;
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION carillon.hash_slot(user_id text)
  RETURNS integer
  LANGUAGE sql
@@ -223,6 +295,21 @@ AS $function$
        + get_byte(sha256(convert_to(user_id, 'UTF8')), 1)
 $function$;
 comment on function carillon.hash_slot(text) is 'A user''s hash slot, 0-65535: the users of one moment are spread over groups by it.';
+
+CREATE OR REPLACE FUNCTION carillon.kind_has_changed()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  perform carillon.replan_schedules_at(array(
+    select p.place_id from changed c
+    join before b on b.timetable_id = c.timetable_id and b.kind <> c.kind
+    join carillon.places p on p.timetable_id = c.timetable_id));
+  return null;
+end
+$function$;
 
 CREATE OR REPLACE FUNCTION carillon.make_ledger_day(day date)
  RETURNS void
@@ -278,12 +365,105 @@ AS $function$
 $function$;
 comment on function carillon.nearest_place(double precision,double precision,double precision) is 'The place nearest to the coordinates, if one is within the distance given in kilometres.';
 
+CREATE OR REPLACE FUNCTION carillon.number_timetable_version()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  if tg_op = 'UPDATE' then
+    new.updated_at := clock_timestamp();
+    return new;
+  end if;
+  -- the row's lock also puts inserts of one timetable in order
+  update carillon.timetables set last_version = last_version + 1
+  where timetable_id = new.timetable_id
+  returning last_version into new.version;
+  -- no such timetable: the foreign key says so
+  new.version := coalesce(new.version, 1);
+  return new;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION carillon.places_have_changed()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  perform carillon.replan_schedules_at(array(
+    select c.place_id from changed c
+    join before b on b.place_id = c.place_id
+    where (b.latitude, b.longitude, b.zone, b.country, b.timetable_id)
+      is distinct from (c.latitude, c.longitude, c.zone, c.country, c.timetable_id)));
+  return null;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION carillon.replan_schedules_at(places integer[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  with there as materialized (
+    select schedule_id from carillon.schedules where place_id = any (places) order by schedule_id for no key update
+  )
+  update carillon.schedules s set next_due_at = carillon.clock() from there where s.schedule_id = there.schedule_id;
+  if found then perform set_config('carillon.wakes_planner', pg_current_xact_id()::text, true); end if;
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION carillon.rule_hash(rule jsonb)
  RETURNS bytea
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE STRICT
 AS $function$ select sha256(convert_to(rule::text, 'UTF8')) $function$;
 comment on function carillon.rule_hash(jsonb) is 'What equal rules are found by: the hash of the canonical form.';
+
+CREATE OR REPLACE FUNCTION carillon.times_have_changed()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  perform carillon.replan_schedules_at(array(
+    select p.place_id from carillon.places p where p.timetable_id in (select timetable_id from changed)));
+  return null;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION carillon.wake_planner()
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  perform graphile_worker.add_job('carillon.plan', '{}'::json,
+    job_key := 'carillon.plan', job_key_mode := 'preserve_run_at', max_attempts := 5);
+end
+$function$;
+comment on function carillon.wake_planner() is 'Has a planner run as soon as this transaction is committed, once, however many ask for it.';
+
+CREATE OR REPLACE FUNCTION carillon.wake_planner_at_commit()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  if current_setting('carillon.wakes_planner', true) = pg_current_xact_id()::text then
+    perform set_config('carillon.wakes_planner', '', true);
+    perform carillon.wake_planner();
+  end if;
+  return null;
+end
+$function$;
 
 create table carillon.api_keys (
   key_id integer not null generated always as identity,
@@ -345,10 +525,12 @@ create table carillon.deployment (
   singleton boolean not null default true,
   kind text not null default 'production'::text,
   created_at timestamp with time zone not null default clock_timestamp(),
+  tzdata text collate pg_catalog."C",
   constraint deployment_pkey PRIMARY KEY (singleton),
   constraint deployment_kind_check CHECK ((kind = ANY (ARRAY['production'::text, 'development'::text, 'demo'::text]))),
   constraint deployment_singleton_check CHECK (singleton)
 );
+comment on column carillon.deployment.tzdata is 'the newest zone data that any planning node has brought';
 
 create table carillon.destinations (
   destination_id integer not null generated always as identity,
@@ -460,9 +642,11 @@ create table carillon.nodes (
   heartbeat_at timestamp with time zone not null default clock_timestamp(),
   stopped_at timestamp with time zone,
   clock_skew_ms double precision,
+  tzdata text collate pg_catalog."C",
   constraint nodes_pkey PRIMARY KEY (node_id),
   constraint nodes_role_check CHECK ((role = ANY (ARRAY['api'::text, 'worker'::text])))
 );
+comment on column carillon.nodes.tzdata is 'the node''s zone data';
 
 create table carillon.outcome_codes (
   code smallint not null,
@@ -522,11 +706,15 @@ create table carillon.schedules (
   paused_at timestamp with time zone,
   created_at timestamp with time zone not null default clock_timestamp(),
   rule_hash bytea not null generated always as (carillon.rule_hash(rule)) stored,
+  tzdata text collate pg_catalog."C" not null default ''::text,
+  plan_fault text,
   constraint schedules_topic_id_rule_hash_key UNIQUE (topic_id, rule_hash),
   constraint schedules_pkey PRIMARY KEY (schedule_id),
   constraint schedules_rule_check CHECK ((rule = carillon.canonical_rule(rule)))
 );
 comment on column carillon.schedules.rule_hash is 'One topic has one schedule for a rule: the hash of the rule''s canonical form.';
+comment on column carillon.schedules.tzdata is 'the zone data that it was planned under last; empty: none on record';
+comment on column carillon.schedules.plan_fault is 'why it could not be planned; null: it could';
 
 create table carillon.subscriptions (
   schedule_id bigint not null,
@@ -552,26 +740,49 @@ create table carillon.time_buckets (
   cancelled_at timestamp with time zone,
   closed_at timestamp with time zone,
   closed_as text,
+  tzdata text collate pg_catalog."C",
   constraint time_buckets_schedule_id_occurrence_round_key UNIQUE (schedule_id, occurrence, round),
   constraint time_buckets_pkey PRIMARY KEY (bucket_id),
   constraint time_buckets_check CHECK ((expires_at > due_at)),
   constraint time_buckets_check1 CHECK (((closed_at IS NULL) = (closed_as IS NULL))),
   constraint time_buckets_closed_as_check CHECK ((closed_as = ANY (ARRAY['done'::text, 'cancelled'::text, 'skipped'::text])))
 );
+comment on column carillon.time_buckets.tzdata is 'the zone data that its moment was planned under';
+
+create table carillon.timetable_versions (
+  timetable_id integer not null,
+  version integer not null,
+  effective_from date,
+  parameters jsonb not null,
+  note text,
+  created_at timestamp with time zone not null default clock_timestamp(),
+  updated_at timestamp with time zone not null default clock_timestamp(),
+  constraint timetable_versions_overlap UNIQUE NULLS NOT DISTINCT (timetable_id, effective_from),
+  constraint timetable_versions_pkey PRIMARY KEY (timetable_id, version),
+  constraint timetable_versions_effective_from_check CHECK (((effective_from >= '0001-01-01'::date) AND (effective_from <= '9999-12-31'::date))),
+  constraint timetable_versions_note_check CHECK (((length(note) >= 1) AND (length(note) <= 1000))),
+  constraint timetable_versions_parameters_check CHECK ((jsonb_typeof(parameters) = 'object'::text)),
+  constraint timetable_versions_version_check CHECK ((version > 0))
+);
+comment on table carillon.timetable_versions is 'What a timetable says, from a date on. On a date, the version with the latest effective_from that is not after it holds.';
+comment on column carillon.timetable_versions.version is 'counts up; given on insert, whatever is said';
+comment on column carillon.timetable_versions.effective_from is 'the first date, of each place''s own calendar, on which it holds; null: since ever. One version of each timetable holds since ever';
+comment on column carillon.timetable_versions.parameters is 'what they mean depends on the timetable''s kind';
+comment on column carillon.timetable_versions.note is 'why it was made, for people';
+comment on column carillon.timetable_versions.updated_at is 'when it was corrected last';
 
 create table carillon.timetables (
   timetable_id integer not null generated always as identity,
   name text not null,
   kind text not null,
-  parameters jsonb not null default '{}'::jsonb,
-  version integer not null default 1,
-  updated_at timestamp with time zone not null default clock_timestamp(),
+  last_version integer not null default 0,
   constraint timetables_name_key UNIQUE (name),
   constraint timetables_pkey PRIMARY KEY (timetable_id),
   constraint timetables_kind_check CHECK ((kind = ANY (ARRAY['prayer'::text, 'sun'::text, 'weekly'::text, 'table'::text]))),
   constraint timetables_name_check CHECK (((length(name) >= 1) AND (length(name) <= 100)))
 );
 comment on column carillon.timetables.kind is 'What computes the times: prayer, sun, weekly (opening hours) or table (uploaded). What parameters mean depends on it.';
+comment on column carillon.timetables.last_version is 'the highest number that a version was given';
 
 create table carillon.topics (
   topic_id integer not null generated always as identity,
@@ -622,6 +833,10 @@ CREATE INDEX places_by_timetable ON carillon.places USING btree (timetable_id);
 
 CREATE INDEX schedules_by_place ON carillon.schedules USING btree (place_id) WHERE (place_id IS NOT NULL);
 
+CREATE INDEX schedules_by_tzdata ON carillon.schedules USING btree (tzdata) WHERE ((next_due_at IS NOT NULL) AND ((rule ->> 'kind'::text) <> 'instant'::text));
+
+CREATE INDEX schedules_not_planned ON carillon.schedules USING btree (schedule_id) WHERE (plan_fault IS NOT NULL);
+
 CREATE INDEX schedules_to_plan ON carillon.schedules USING btree (next_due_at) WHERE (next_due_at IS NOT NULL);
 
 CREATE INDEX subscriptions_by_user ON carillon.subscriptions USING btree (user_number);
@@ -629,6 +844,8 @@ CREATE INDEX subscriptions_by_user ON carillon.subscriptions USING btree (user_n
 CREATE INDEX time_buckets_by_day ON carillon.time_buckets USING btree (due_day);
 
 CREATE INDEX time_buckets_open ON carillon.time_buckets USING btree (due_at) WHERE (closed_at IS NULL);
+
+CREATE INDEX time_buckets_open_by_schedule ON carillon.time_buckets USING btree (schedule_id) WHERE (closed_at IS NULL);
 
 create view carillon.bucket_lateness as
  SELECT b.bucket_id,
@@ -1109,6 +1326,30 @@ UNION ALL
      CROSS JOIN now
   WHERE n.stopped_at IS NULL AND n.heartbeat_at > (now."real" - '01:00:00'::interval) AND abs(n.clock_skew_ms) > 500::double precision
 UNION ALL
+ SELECT 'older zone data'::text AS kind,
+    ((n.name || ' ('::text) || n.node_id) || ')'::text AS subject,
+    ((('it plans with zone data '::text || n.tzdata) || ', and '::text) || d.tzdata) || ' has been used here: where rules have changed since, it plans the old times'::text AS why,
+    'run it with the Node version of the others; they plan again what it has planned'::text AS what_to_do,
+    n.started_at AS since,
+    NULL::bigint AS bucket_id,
+    n.node_id
+   FROM carillon.nodes n
+     JOIN carillon.deployment d ON d.tzdata > n.tzdata
+     CROSS JOIN now
+  WHERE n.stopped_at IS NULL AND n.heartbeat_at > (now."real" - '00:00:10'::interval)
+UNION ALL
+ SELECT 'schedules not planned'::text AS kind,
+    (('schedules: '::text || count(*)) || ', of topics: '::text) || string_agg(DISTINCT t.name, ', '::text ORDER BY t.name) AS subject,
+    s.plan_fault AS why,
+    'set right what it says (a timetable''s parameters that can''t be read, a zone that is unknown); it is tried again each minute'::text AS what_to_do,
+    NULL::timestamp with time zone AS since,
+    NULL::bigint AS bucket_id,
+    NULL::integer AS node_id
+   FROM carillon.schedules s
+     JOIN carillon.topics t USING (topic_id)
+  WHERE s.plan_fault IS NOT NULL
+  GROUP BY s.plan_fault
+UNION ALL
  SELECT 'ledger partition missing'::text AS kind,
     (day.due_day::text || ', buckets: '::text) || day.buckets AS subject,
     'moments are planned on a day that the ledger has no partition for: nothing can be sent then'::text AS why,
@@ -1126,7 +1367,7 @@ UNION ALL
            FROM unnest(ARRAY['chunks'::text, 'outcomes'::text, 'failures'::text]) part(part)
           WHERE to_regclass(('carillon.'::text || part.part) || to_char(day.due_day::timestamp with time zone, '_YYYYMMDD'::text)) IS NULL));
 comment on view carillon.attention is 'What needs a hand, why, and what to do. Empty when all is well.';
-comment on column carillon.attention.kind is 'abandoned lease, overdue groups, parked deliveries, group without progress, destination disabled, planner stands, bucket without groups, dead node holds groups, clock skew, ledger partition missing';
+comment on column carillon.attention.kind is 'abandoned lease, overdue groups, parked deliveries, group without progress, destination disabled, planner stands, bucket without groups, dead node holds groups, clock skew, older zone data, schedules not planned, ledger partition missing';
 comment on column carillon.attention.subject is 'what it is about';
 comment on column carillon.attention.why is 'what is wrong with it';
 comment on column carillon.attention.what_to_do is 'what an operator can do about it';
@@ -1225,6 +1466,39 @@ comment on column carillon.overdue_groups.delivered is 'deliveries accepted by a
 comment on column carillon.overdue_groups.takeovers is 'claims since its mark moved last';
 comment on column carillon.overdue_groups.last_fault is 'what went wrong with it last';
 
+create view carillon.place_timetables as
+ SELECT p.key AS place,
+    p.zone,
+    t.name AS timetable,
+    t.kind,
+    v.version,
+    v.effective_from,
+    n.effective_from AS next_from,
+    p.place_id,
+    t.timetable_id
+   FROM carillon.places p
+     JOIN carillon.timetables t USING (timetable_id)
+     CROSS JOIN ( SELECT (carillon.clock() AT TIME ZONE 'UTC'::text)::date AS today) now
+     LEFT JOIN LATERAL ( SELECT v_1.version,
+            v_1.effective_from
+           FROM carillon.timetable_versions v_1
+          WHERE v_1.timetable_id = t.timetable_id AND (v_1.effective_from IS NULL OR v_1.effective_from <= now.today)
+          ORDER BY v_1.effective_from DESC NULLS LAST
+         LIMIT 1) v ON true
+     LEFT JOIN LATERAL ( SELECT min(v_1.effective_from) AS effective_from
+           FROM carillon.timetable_versions v_1
+          WHERE v_1.timetable_id = t.timetable_id AND v_1.effective_from > now.today) n ON true;
+comment on view carillon.place_timetables is 'What gives each place its times. An operator may change it: places.timetable_id says which timetable a place has, timetable_versions what the timetable says. What is planned there and not begun moves with either.';
+comment on column carillon.place_timetables.place is 'the place''s key';
+comment on column carillon.place_timetables.zone is 'IANA zone whose dates and clocks count';
+comment on column carillon.place_timetables.timetable is 'name of its timetable';
+comment on column carillon.place_timetables.kind is 'how the timetable''s parameters are understood';
+comment on column carillon.place_timetables.version is 'the version that holds today, by the date in UTC (the place''s own may be the day before or after)';
+comment on column carillon.place_timetables.effective_from is 'since when it holds; null: since ever';
+comment on column carillon.place_timetables.next_from is 'when the next version begins; null: none is known';
+comment on column carillon.place_timetables.place_id is 'number of the place';
+comment on column carillon.place_timetables.timetable_id is 'number of the timetable';
+
 create view carillon.queue_state as
  SELECT state.name AS state,
     count(g.bucket_id) AS groups,
@@ -1319,3 +1593,49 @@ alter table carillon.schedules add constraint schedules_topic_id_fkey FOREIGN KE
 alter table carillon.time_buckets add constraint time_buckets_schedule_id_fkey FOREIGN KEY (schedule_id) REFERENCES carillon.schedules(schedule_id);
 
 alter table carillon.time_buckets add constraint time_buckets_topic_id_fkey FOREIGN KEY (topic_id) REFERENCES carillon.topics(topic_id);
+
+alter table carillon.timetable_versions add constraint timetable_versions_timetable_id_fkey FOREIGN KEY (timetable_id) REFERENCES carillon.timetables(timetable_id) ON DELETE CASCADE;
+
+CREATE TRIGGER times_of_place AFTER UPDATE ON carillon.places REFERENCING OLD TABLE AS before NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION carillon.places_have_changed();
+
+CREATE CONSTRAINT TRIGGER wake_planner AFTER UPDATE OF latitude, longitude, zone, country, timetable_id ON carillon.places DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION carillon.wake_planner_at_commit();
+
+CREATE TRIGGER number_version BEFORE INSERT OR UPDATE ON carillon.timetable_versions FOR EACH ROW EXECUTE FUNCTION carillon.number_timetable_version();
+
+CREATE TRIGGER times_corrected AFTER UPDATE ON carillon.timetable_versions REFERENCING OLD TABLE AS before NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION carillon.corrected_times_have_changed();
+
+CREATE TRIGGER times_gone AFTER DELETE ON carillon.timetable_versions REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION carillon.times_have_changed();
+
+CREATE TRIGGER times_new AFTER INSERT ON carillon.timetable_versions REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION carillon.times_have_changed();
+
+CREATE CONSTRAINT TRIGGER timetable_versions_without_hole AFTER DELETE OR UPDATE ON carillon.timetable_versions DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION carillon.check_timetable_versions();
+
+CREATE CONSTRAINT TRIGGER wake_planner AFTER INSERT OR DELETE OR UPDATE ON carillon.timetable_versions DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION carillon.wake_planner_at_commit();
+
+CREATE TRIGGER times_of_kind AFTER UPDATE ON carillon.timetables REFERENCING OLD TABLE AS before NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION carillon.kind_has_changed();
+
+CREATE CONSTRAINT TRIGGER timetables_without_hole AFTER INSERT ON carillon.timetables DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION carillon.check_timetable_versions();
+
+CREATE CONSTRAINT TRIGGER wake_planner AFTER UPDATE OF kind ON carillon.timetables DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION carillon.wake_planner_at_commit();
+
+CREATE TRIGGER expiry_of_topic AFTER UPDATE ON carillon.topics REFERENCING OLD TABLE AS before NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION carillon.expiry_has_changed();
+
+revoke execute on function carillon.check_timetable_versions() from public;
+
+revoke execute on function carillon.corrected_times_have_changed() from public;
+
+revoke execute on function carillon.expiry_has_changed() from public;
+
+revoke execute on function carillon.kind_has_changed() from public;
+
+revoke execute on function carillon.number_timetable_version() from public;
+
+revoke execute on function carillon.places_have_changed() from public;
+
+revoke execute on function carillon.replan_schedules_at(integer[]) from public;
+
+revoke execute on function carillon.times_have_changed() from public;
+
+revoke execute on function carillon.wake_planner() from public;
+
+revoke execute on function carillon.wake_planner_at_commit() from public;

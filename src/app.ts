@@ -12,12 +12,15 @@ import { runPlanner } from "./planner/planner.ts";
 import type { CutOptions } from "./store/cut.ts";
 import { type Database, openDatabase } from "./store/database.ts";
 import { assertMigrated } from "./store/migrate.ts";
+import { adoptZoneData } from "./store/zone-data.ts";
 import { startWatchdog } from "./worker/watchdog.ts";
 import { startWorker, type Worker } from "./worker/worker.ts";
 
 /** The composition root: puts the parts of a node together. Each part is stopped by the lifecycle, last one first. */
 
 export const version = readVersion();
+/** of the zone data that this process plans with */
+const tzdata = process.versions.tz;
 
 export interface NodeDeps {
   readonly config: Config;
@@ -70,6 +73,7 @@ export async function startWorkerNode(
       databaseUrl,
       nodeName: config.nodeName,
       version,
+      tzdata,
       secretKey: config.secretKey,
       channels,
       leadMs,
@@ -79,11 +83,12 @@ export async function startWorkerNode(
   // a loop that stands still for most of a lease can't know whether it still has it
   const watchdog = startWatchdog(Math.floor(config.lease.leaseMs * 0.75));
   lifecycle.onStop("watchdog", () => watchdog[Symbol.dispose]());
+  if (tzdata !== undefined) await sayZoneData(db, tzdata, horizonMs, logger);
   const planner = runPlanner(
     {
       db,
       jobsDb: open("planner jobs", 4),
-      options: { horizonMs, leadMs, pollMs, drainMs },
+      options: { horizonMs, leadMs, pollMs, drainMs, tzdata },
       cut: cutOptions(config),
       logger,
       faults,
@@ -92,6 +97,16 @@ export async function startWorkerNode(
   );
   lifecycle.onStop("planner", () => planner);
   return worker;
+}
+
+/** Newer zone data than other nodes' has schedules planned again; older is worth a word, since it plans old times. */
+async function sayZoneData(db: Database, tzdata: string, horizonMs: number, logger: Logger): Promise<void> {
+  const adopted = await adoptZoneData(db, tzdata, horizonMs);
+  if (adopted.standing === "older") {
+    logger.warn({ tzdata, newest: adopted.newest }, "this node's zone data is older than what has been used here");
+  } else if (adopted.replanned > 0) {
+    logger.info({ tzdata, schedules: adopted.replanned }, "schedules are planned again with newer zone data");
+  }
 }
 
 /** Serves /livez and /readyz of a worker that has no API beside it, on the HTTP port. */

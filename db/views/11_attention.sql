@@ -125,6 +125,32 @@ cross join now
 where n.stopped_at is null and n.heartbeat_at > now.real - interval '1 hour' and abs(n.clock_skew_ms) > 500
 union all
 select
+  'older zone data',
+  n.name || ' (' || n.node_id || ')',
+  'it plans with zone data ' || n.tzdata || ', and ' || d.tzdata || ' has been used here: where rules have changed since, it plans the old times',
+  'run it with the Node version of the others; they plan again what it has planned',
+  n.started_at,
+  null,
+  n.node_id
+from carillon.nodes n
+join carillon.deployment d on d.tzdata > n.tzdata
+cross join now
+where n.stopped_at is null and n.heartbeat_at > now.real - interval '10 seconds'
+union all
+select
+  'schedules not planned',
+  'schedules: ' || count(*) || ', of topics: ' || string_agg(distinct t.name, ', ' order by t.name),
+  s.plan_fault,
+  'set right what it says (a timetable''s parameters that can''t be read, a zone that is unknown); it is tried again each minute',
+  null,
+  null,
+  null
+from carillon.schedules s
+join carillon.topics t using (topic_id)
+where s.plan_fault is not null
+group by s.plan_fault
+union all
+select
   'ledger partition missing',
   day.due_day::text || ', buckets: ' || day.buckets,
   'moments are planned on a day that the ledger has no partition for: nothing can be sent then',
@@ -148,7 +174,8 @@ comment on view carillon.attention is
   'What needs a hand, why, and what to do. Empty when all is well.';
 comment on column carillon.attention.kind is
   'abandoned lease, overdue groups, parked deliveries, group without progress, destination disabled, planner stands, '
-  'bucket without groups, dead node holds groups, clock skew, ledger partition missing';
+  'bucket without groups, dead node holds groups, clock skew, older zone data, schedules not planned, '
+  'ledger partition missing';
 comment on column carillon.attention.subject is 'what it is about';
 comment on column carillon.attention.why is 'what is wrong with it';
 comment on column carillon.attention.what_to_do is 'what an operator can do about it';

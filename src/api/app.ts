@@ -18,6 +18,7 @@ import { foresightRoutes } from "./routes/foresight.ts";
 import { placeRoutes } from "./routes/places.ts";
 import { scheduleRoutes } from "./routes/schedules.ts";
 import { subscriptionRoutes } from "./routes/subscriptions.ts";
+import { timetableVersionRoutes } from "./routes/timetable-versions.ts";
 import { timetableRoutes } from "./routes/timetables.ts";
 import { topicRoutes } from "./routes/topics.ts";
 import { muteRoutes, userRoutes } from "./routes/users.ts";
@@ -47,6 +48,7 @@ export function routesOf(deps: ApiDeps): Route[] {
     ...topicRoutes(deps),
     ...placeRoutes(deps),
     ...timetableRoutes(deps),
+    ...timetableVersionRoutes(deps),
     ...destinationRoutes(deps),
     ...userRoutes(deps),
     ...muteRoutes(deps),

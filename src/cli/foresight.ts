@@ -59,7 +59,9 @@ function planCommand(): Command {
     .addHelpText("after", "\nExample:\n  $ carillon plan --dry-run --at 2027-03-28T00:00:00Z --within 2h")
     .action(async ({ at, within, json }: Format & { at?: number; within: number }) => {
       const cut = cutOptions(readConfig(process.env));
-      const plan = await withDatabase((db) => rehearsePlan(db, { atMs: at ?? null, withinMs: within, cut }));
+      const plan = await withDatabase((db) =>
+        rehearsePlan(db, { atMs: at ?? null, withinMs: within, cut, tzdata: zoneDataVersion }),
+      );
       process.stdout.write(json ? `${JSON.stringify(plan)}\n` : planText(plan));
     });
 }

@@ -1,11 +1,11 @@
 import type { RehearsedBucket, RehearsedPlan } from "../planner/rehearse.ts";
 import { ruleText } from "./rule-text.ts";
-import { tableOf, timeOf } from "./table.ts";
+import { printable, tableOf, timeOf } from "./table.ts";
 
 const rowsMax = 200;
 
 /** A rehearsed plan for people: a line a time bucket, and what it comes to. */
-export function planText({ at, through, liveNodes, schedules, buckets }: RehearsedPlan): string {
+export function planText({ at, through, liveNodes, schedules, buckets, faults }: RehearsedPlan): string {
   const people = sumOf(buckets, ({ population }) => population);
   const groups = sumOf(buckets, (bucket) => bucket.groups);
   const columns = ["due (UTC)", "topic", "schedule", "what", "bucket", "people", "groups"];
@@ -13,6 +13,7 @@ export function planText({ at, through, liveNodes, schedules, buckets }: Rehears
     `At ${timeOf(at)}, up to ${timeOf(through)}, with ${liveNodes} live ${liveNodes === 1 ? "worker" : "workers"}:`,
     buckets.length === 0 ? "" : tableOf(columns, buckets.slice(0, rowsMax).map(row)).trimEnd(),
     buckets.length > rowsMax ? `... and ${buckets.length - rowsMax} more; --json has them all.` : "",
+    faults.map(({ scheduleId, text }) => `Schedule ${scheduleId} can't be planned: ${printable(text)}`).join("\n"),
     `${schedules} schedules would be planned; ${buckets.length} moments, ${people} people, ${groups} groups. ` +
       "Nothing was changed.",
   ];
@@ -28,6 +29,7 @@ function bucketText({ change, bucketId, paused }: RehearsedBucket): string {
   const words = {
     stands: `${bucketId}`,
     moves: `${bucketId}, moves here`,
+    dropped: `${bucketId}, no longer comes`,
     new: "new",
     skipped: "missed, skipped",
   } as const;

@@ -25,7 +25,8 @@ function row({ dueAt, local, gaveIt, planned, notes }: PreviewedMoment): readonl
 
 function sourceText(gaveIt: PreviewedMoment["gaveIt"]): string {
   if (gaveIt === null) return "the rule";
-  return `${gaveIt.slot} of ${gaveIt.date} (${gaveIt.timetable})`;
+  const since = gaveIt.effectiveFrom === null ? "" : ` from ${gaveIt.effectiveFrom}`;
+  return `${gaveIt.slot} of ${gaveIt.date} (${gaveIt.timetable}, version ${gaveIt.version}${since})`;
 }
 
 function plannedText(dueAt: Date, planned: PreviewedMoment["planned"]): string {

@@ -15,13 +15,12 @@ import {
   subscriptionsOf,
 } from "../store/foresight.ts";
 import { readNow, readOnly } from "../store/inspection.ts";
+import type { ScheduleToPlan } from "../store/plan.ts";
 import { findUser, readUser } from "../store/users.ts";
-import { formatLocal } from "../timetable/civil-time.ts";
+import { formatDate, formatLocal, localDate } from "../timetable/civil-time.ts";
 import { occurrencesBetween } from "../timetable/occurrences.ts";
 import { type MissingDays, missingDays, type Note, tellOccurrence } from "../timetable/preview.ts";
-import type { PlaceTimes } from "../timetable/timetable.ts";
-import { type ForeseenMoment, foreseeMoments, planAhead } from "./foreseen.ts";
-import { placeTimes } from "./plan.ts";
+import { type ForeseenMoment, foreseeMoments, occurrencesOf, planAhead } from "./foreseen.ts";
 import { type Verdict, verdictOf } from "./why-not.ts";
 
 export interface ExplainOptions {
@@ -97,7 +96,7 @@ export async function explainUser(db: Database, userId: string, options: Explain
     const span = { fromMs, throughMs: fromMs + (options.windowMs ?? dayMs), nowMs: clock.getTime() };
     const ref = await findUser(executor, userId);
     const user = { userId, zone, ...ref, endpoints: await endpointsThere(executor, ref) };
-    const standings = await standingsOf(executor, user.userNumber, span);
+    const standings = await standingsOf(executor, user.userNumber, span, options.tzdata);
     const all = standings.flatMap(({ moments, ...standing }) => moments.map((moment) => ({ ...standing, moment })));
     all.sort((a, b) => a.moment.dueAtMs - b.moment.dueAtMs);
     const asked = all.slice(0, momentsMax);
@@ -141,22 +140,21 @@ interface ExplainedUser {
 interface Standing {
   readonly subscription: SubscriptionThere;
   readonly outlook: Outlook;
-  readonly place: PlaceTimes | null;
 }
 
 async function standingsOf(
   executor: Executor,
   userNumber: string,
   span: Span,
+  tzdata: string,
 ): Promise<(Standing & { readonly moments: readonly ForeseenMoment[] })[]> {
   const subscriptions = await subscriptionsOf(executor, userNumber, new Date(span.fromMs - endedLatelyMs));
   const scheduleIds = subscriptions.map(({ scheduleId }) => scheduleId);
   const { outlooks } = await readOutlooks(executor, "where s.schedule_id = any ($1::bigint[])", [scheduleIds]);
   const asOfMs = Math.max(span.fromMs, span.nowMs);
   const plans = outlooks.map((outlook) => planAhead(outlook, asOfMs, span.nowMs, span.throughMs));
-  const occurrences = plans.flatMap((plan) => [...(plan?.buckets ?? []), ...(plan?.moves ?? [])]);
   const there = Map.groupBy(
-    await bucketsThere(executor, scheduleIds, { ...span, occurrences: occurrences.map((each) => each.occurrence) }),
+    await bucketsThere(executor, scheduleIds, { ...span, occurrences: plans.flatMap(occurrencesOf) }),
     ({ scheduleId }) => scheduleId,
   );
   const standingOf = new Map(subscriptions.map((subscription) => [subscription.scheduleId, subscription]));
@@ -165,25 +163,24 @@ async function standingsOf(
     const subscription = standingOf.get(scheduleId);
     if (subscription === undefined) return [];
     const buckets = there.get(scheduleId) ?? [];
-    const place = placeTimes(outlook.schedule);
-    const foreseen = foreseeMoments(outlook.schedule, plans[index] ?? null, buckets);
-    const moments = [...foreseen, ...neverPlanned(outlook, place, foreseen, span)].filter(
+    const foreseen = foreseeMoments(outlook.schedule, plans[index] ?? null, buckets, tzdata);
+    const moments = [...foreseen, ...neverPlanned(outlook, foreseen, span)].filter(
       ({ dueAtMs }) => dueAtMs > span.fromMs && dueAtMs <= span.throughMs,
     );
-    return [{ subscription, outlook, place, moments }];
+    return [{ subscription, outlook, moments }];
   });
 }
 
 /** Moments that have passed without ever having had a time bucket: the schedule, or what gives it its times, is newer. */
 function neverPlanned(
   { schedule }: Outlook,
-  place: PlaceTimes | null,
   foreseen: readonly ForeseenMoment[],
   { fromMs, throughMs, nowMs }: Span,
 ): ForeseenMoment[] {
+  if (schedule.fault !== null) return [];
   const known = new Set(foreseen.map(({ occurrence }) => occurrence));
   const passedMs = Math.min(nowMs, throughMs);
-  return occurrencesBetween(schedule.rule, place, fromMs, passedMs)
+  return occurrencesBetween(schedule.rule, schedule.place, fromMs, passedMs)
     .filter(({ key }) => !known.has(key))
     .map(({ key, dueAtMs }) => ({
       occurrence: key,
@@ -216,14 +213,14 @@ async function answersOf(
 }
 
 function explained(
-  { subscription, outlook, place, moment }: Standing & { readonly moment: ForeseenMoment },
+  { subscription, outlook, moment }: Standing & { readonly moment: ForeseenMoment },
   user: ExplainedUser,
   answers: readonly GateAnswer[],
   recorded: readonly DeliveryRecord[],
   { nowMs }: Span,
 ): ExplainedMoment {
   const { schedule } = outlook;
-  const told = tellOccurrence(schedule.rule, place, { key: moment.occurrence, dueAtMs: moment.dueAtMs });
+  const told = tellOccurrence(schedule.rule, schedule.place, { key: moment.occurrence, dueAtMs: moment.dueAtMs });
   return {
     dueAt: new Date(moment.dueAtMs),
     local: user.zone === null ? told.local : formatLocal(moment.dueAtMs, user.zone),
@@ -241,17 +238,23 @@ function explained(
 }
 
 function absencesOf(
-  { subscription, outlook, place }: Standing,
+  { subscription, outlook }: Standing,
   userNumber: string,
   { fromMs, throughMs }: Span,
 ): ExplainedAbsence[] {
   if (subscription.endedAt !== null) return [];
   const { schedule, topic } = outlook;
-  return missingDays(schedule.rule, place, fromMs, throughMs).map((days) => ({
+  return daysWithout(schedule, fromMs, throughMs).map((days) => ({
     ...days,
     subscriptionId: `${schedule.scheduleId}-${userNumber}`,
     topic,
     rule: schedule.rule,
     place: outlook.place,
   }));
+}
+
+function daysWithout({ rule, place, fault }: ScheduleToPlan, fromMs: number, throughMs: number): MissingDays[] {
+  if (fault === null) return missingDays(rule, place, fromMs, throughMs);
+  const [first, last] = [formatDate(localDate(fromMs, "UTC")), formatDate(localDate(throughMs, "UTC"))];
+  return [{ first, last, days: first === last ? 1 : 2, code: "unreadable", text: fault.message }];
 }

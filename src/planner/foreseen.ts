@@ -6,8 +6,8 @@
  * then pass over (SKIP LOCKED), and make partitions of the ledger.
  */
 import type { BucketThere, Outlook } from "../store/foresight.ts";
-import type { SchedulePlan, ScheduleToPlan } from "../store/plan.ts";
-import { planSchedule } from "./plan.ts";
+import { changesTo, type SchedulePlan, type ScheduleToPlan } from "../store/plan.ts";
+import { planOrSayWhyNot } from "./plan.ts";
 
 export interface ForeseenMoment {
   readonly occurrence: string;
@@ -16,8 +16,11 @@ export interface ForeseenMoment {
   readonly expiresAtMs: number;
   /** null: not made yet */
   readonly bucket: BucketThere | null;
-  /** `stands`: as its bucket has it; `moves`: its bucket will; `new`: to be planned; `skipped`: missed, by catch-up */
-  readonly change: "stands" | "moves" | "new" | "skipped";
+  /**
+   * `stands`: as its bucket has it; `moves`: its bucket will; `dropped`: its bucket goes, since the rule no longer has this
+   * moment; `new`: to be planned; `skipped`: missed, by catch-up
+   */
+  readonly change: "stands" | "moves" | "dropped" | "new" | "skipped";
 }
 
 /**
@@ -30,7 +33,7 @@ export interface ForeseenMoment {
 export function planAhead(outlook: Outlook, asOfMs: number, nowMs: number, throughMs: number): SchedulePlan | null {
   const { schedule, nextDueAtMs } = outlook;
   if (nextDueAtMs === null || nextDueAtMs > throughMs) return null;
-  return planSchedule(plannedUntil(schedule, asOfMs, nowMs), asOfMs, throughMs - asOfMs);
+  return planOrSayWhyNot(plannedUntil(schedule, asOfMs, nowMs), asOfMs, throughMs - asOfMs);
 }
 
 /** Whoever asks about a time ahead wants to know what comes, not what would be missed if nobody planned until then. */
@@ -39,22 +42,35 @@ function plannedUntil(schedule: ScheduleToPlan, asOfMs: number, nowMs: number): 
   return { ...schedule, plannedThroughMs: Math.max(schedule.plannedThroughMs, asOfMs) };
 }
 
+/** All that a plan may have a time bucket of: what to look for among those that are there. */
+export function occurrencesOf(plan: SchedulePlan | null): string[] {
+  return [...(plan?.buckets ?? []), ...(plan?.moves ?? [])].map(({ occurrence }) => occurrence);
+}
+
 /**
  * The schedule's moments once that plan has been carried out, by instant.
  *
  * @param there its time buckets: at least those of the plan's occurrences
+ * @param tzdata the version of this process' zone data
  */
 export function foreseeMoments(
   schedule: ScheduleToPlan,
   plan: SchedulePlan | null,
   there: readonly BucketThere[],
+  tzdata: string,
 ): ForeseenMoment[] {
-  const wanted = new Map([...(plan?.buckets ?? []), ...(plan?.moves ?? [])].map((each) => [each.occurrence, each]));
-  const first = there.filter(({ round }) => round === 0);
-  const known = new Set(first.map(({ occurrence }) => occurrence));
+  const { moved, dropped } = plan === null ? nothingChanges : changesTo(plan, tzdata);
+  const movedTo = new Map(moved.map(({ bucketId, dueAtMs }) => [bucketId, dueAtMs]));
+  const known = new Set(there.flatMap(({ occurrence, round }) => (round === 0 ? [occurrence] : [])));
   const made = (plan?.buckets ?? []).filter(({ occurrence }) => !known.has(occurrence));
   return [
-    ...there.map((bucket) => afterPlanning(bucket, movesTo(bucket, schedule, wanted.get(bucket.occurrence)))),
+    ...there.map((bucket) => {
+      // as a plan is carried out: what was cancelled meanwhile stays
+      const free = !bucket.cancelled;
+      if (free && dropped.includes(bucket.bucketId)) return asPlanned(bucket, bucket.dueAtMs, "dropped");
+      const toMs = free ? movedTo.get(bucket.bucketId) : undefined;
+      return toMs === undefined ? asPlanned(bucket, bucket.dueAtMs, "stands") : asPlanned(bucket, toMs, "moves");
+    }),
     ...made.map(({ occurrence, dueAtMs, skipped }) => ({
       occurrence,
       round: 0,
@@ -66,25 +82,10 @@ export function foreseeMoments(
   ].sort((a, b) => a.dueAtMs - b.dueAtMs);
 }
 
-/** A plan moves what has not been claimed, cancelled or closed; anything else stays where it is. */
-function movesTo(
-  bucket: BucketThere,
-  schedule: ScheduleToPlan,
-  wanted: { readonly dueAtMs: number } | undefined,
-): number {
-  const free = bucket.round === 0 && !bucket.cancelled && schedule.movable.includes(bucket.occurrence);
-  return free ? (wanted?.dueAtMs ?? bucket.dueAtMs) : bucket.dueAtMs;
-}
+const nothingChanges: Pick<ReturnType<typeof changesTo>, "moved" | "dropped"> = { moved: [], dropped: [] };
 
-function afterPlanning(bucket: BucketThere, dueAtMs: number): ForeseenMoment {
-  const { occurrence, round, expiresAtMs } = bucket;
-  const moved = dueAtMs !== bucket.dueAtMs;
-  return {
-    occurrence,
-    round,
-    dueAtMs,
-    expiresAtMs: expiresAtMs + (dueAtMs - bucket.dueAtMs),
-    bucket,
-    change: moved ? "moves" : "stands",
-  };
+function asPlanned(bucket: BucketThere, dueAtMs: number, change: ForeseenMoment["change"]): ForeseenMoment {
+  const { occurrence, round } = bucket;
+  const expiresAtMs = bucket.expiresAtMs + (dueAtMs - bucket.dueAtMs);
+  return { occurrence, round, dueAtMs, expiresAtMs, bucket, change };
 }

@@ -1,14 +1,15 @@
 import type { Rule } from "../reminder/rule.ts";
 import type { Database } from "../store/database.ts";
-import { timetableOf } from "../store/place-times.ts";
 import { planBatch, type SchedulePlan, type ScheduleToPlan } from "../store/plan.ts";
+import { handOverOlder } from "../store/zone-data.ts";
 import { catchUp, missedAt } from "../timetable/catch-up.ts";
 import { hasEnded, nextOccurrenceAfter, occurrencesBetween } from "../timetable/occurrences.ts";
-import type { PlaceTimes } from "../timetable/timetable.ts";
 
 export interface PlannerOptions {
   readonly horizonMs: number;
   readonly leadMs: number;
+  /** the version of this process' zone data (`process.versions.tz`), to be kept with what is planned under it */
+  readonly tzdata?: string | undefined;
 }
 
 /** Beyond this a moment counts as missed: nobody planned when they should have, and the topic's catch-up decides. */
@@ -17,9 +18,14 @@ export const missedAfterMs = 15_000;
 const askAgainMs = 86_400_000;
 /** A corrected place or timetable may move a moment by hours, beyond what is planned for or to before now. */
 const moveSearchMs = 86_400_000;
+/** A schedule that can't be planned is tried again after this: somebody may have set right what is wrong. */
+const faultRetryMs = 60_000;
 const batch = 500;
 
-/** Plans every schedule whose next moment is within the horizon. */
+/**
+ * Plans every schedule whose next moment is within the horizon, and those that were planned last by a node with older zone
+ * data than ours.
+ */
 export async function planDue(
   db: Database,
   options: PlannerOptions,
@@ -27,9 +33,10 @@ export async function planDue(
 ): Promise<{ schedules: number; buckets: number }> {
   let schedules = 0;
   let buckets = 0;
+  if (options.tzdata !== undefined && !signal.aborted) await handOverOlder(db, options.tzdata, options.horizonMs);
   while (!signal.aborted) {
     const done = await planBatch(db, { ...options, batch }, (taken, nowMs) =>
-      taken.map((schedule) => planSchedule(schedule, nowMs, options.horizonMs)),
+      taken.map((schedule) => planOrSayWhyNot(schedule, nowMs, options.horizonMs)),
     );
     schedules += done.schedules;
     buckets += done.buckets;
@@ -38,14 +45,29 @@ export async function planDue(
   return { schedules, buckets };
 }
 
+/** One schedule that can't be planned must not keep the rest of its batch from being planned; `attention` shows it. */
+export function planOrSayWhyNot(schedule: ScheduleToPlan, nowMs: number, horizonMs: number): SchedulePlan {
+  try {
+    return planSchedule(schedule, nowMs, horizonMs);
+  } catch (error) {
+    const fault = error instanceof Error ? error.message : String(error);
+    const { plannedThroughMs } = schedule;
+    const nextDueAtMs = nowMs + horizonMs + faultRetryMs;
+    return { schedule, buckets: [], moves: [], gone: [], plannedThroughMs, nextDueAtMs, fault };
+  }
+}
+
 /**
  * The moments of one schedule up to the horizon. Pure: the same inputs give the same plan, on any node, at any time.
  * Moments that are planned already come again from here; their keys keep them from being made twice, and that is how a
  * corrected timetable moves them.
+ *
  * @param nowMs epoch milliseconds, Postgres' clock
+ * @throws what its place's timetable can't be read for; unknown_place; unknown_zone
  */
 export function planSchedule(schedule: ScheduleToPlan, nowMs: number, horizonMs: number): SchedulePlan {
-  const place = placeTimes(schedule);
+  if (schedule.fault !== null) throw schedule.fault;
+  const { place } = schedule;
   const fromMs = Math.min(schedule.plannedThroughMs, nowMs);
   const throughMs = nowMs + horizonMs;
   const { missed, current } = missedAt(
@@ -61,9 +83,10 @@ export function planSchedule(schedule: ScheduleToPlan, nowMs: number, horizonMs:
       ...skip.map(({ key, dueAtMs }) => ({ occurrence: key, dueAtMs, skipped: true })),
       ...[...fire, ...current].map(({ key, dueAtMs }) => ({ occurrence: key, dueAtMs, skipped: false })),
     ],
-    moves: movedBeyond(schedule, place, fromMs, throughMs),
+    ...movedOrGone(schedule, nowMs, fromMs, throughMs),
     plannedThroughMs: throughMs,
     nextDueAtMs: next?.dueAtMs ?? (mayComeAgain(schedule.rule, throughMs) ? throughMs + askAgainMs : null),
+    fault: null,
   };
 }
 
@@ -72,21 +95,30 @@ function mayComeAgain(rule: Rule, atMs: number): boolean {
   return rule.kind === "timetable" && !hasEnded(rule, atMs);
 }
 
-/** What has a time bucket and is now due outside (from, through]: found by its key. An instant is its own key. */
-function movedBeyond(
-  { rule, movable }: ScheduleToPlan,
-  place: PlaceTimes | null,
+/**
+ * What has a time bucket and is now due outside (from, through], found by its key; and what was still to come and has no
+ * time any more. An instant is its own key.
+ */
+function movedOrGone(
+  { rule, place, movable }: ScheduleToPlan,
+  nowMs: number,
   fromMs: number,
   throughMs: number,
-): SchedulePlan["moves"] {
-  if (movable.length === 0 || rule.kind === "instant") return [];
-  return occurrencesBetween(rule, place, fromMs - moveSearchMs, throughMs + moveSearchMs)
-    .filter(({ key, dueAtMs }) => movable.includes(key) && (dueAtMs <= fromMs || dueAtMs > throughMs))
-    .map(({ key, dueAtMs }) => ({ occurrence: key, dueAtMs }));
-}
-
-/** What a schedule's times depend on; null where its rule has no place. */
-export function placeTimes({ place }: ScheduleToPlan): PlaceTimes | null {
-  if (place === null) return null;
-  return { ...place, timetable: timetableOf(place.timetable.kind, place.timetable.parameters) };
+): Pick<SchedulePlan, "moves" | "gone"> {
+  if (movable.length === 0 || rule.kind === "instant") return { moves: [], gone: [] };
+  const dues = movable.map(({ dueAtMs }) => dueAtMs);
+  const searchFromMs = Math.min(fromMs, ...dues) - moveSearchMs;
+  const searchThroughMs = Math.max(throughMs, ...dues) + moveSearchMs;
+  const found = new Map(
+    occurrencesBetween(rule, place, searchFromMs, searchThroughMs).map(({ key, dueAtMs }) => [key, dueAtMs]),
+  );
+  return {
+    moves: movable.flatMap(({ occurrence }) => {
+      const dueAtMs = found.get(occurrence);
+      return dueAtMs === undefined || (dueAtMs > fromMs && dueAtMs <= throughMs) ? [] : [{ occurrence, dueAtMs }];
+    }),
+    gone: movable
+      .filter(({ occurrence, dueAtMs }) => dueAtMs > nowMs && !found.has(occurrence))
+      .map(({ occurrence }) => occurrence),
+  };
 }

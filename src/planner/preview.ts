@@ -4,9 +4,10 @@ import type { Rule } from "../reminder/rule.ts";
 import type { Database } from "../store/database.ts";
 import { type BucketThere, bucketsThere, type Outlook, readOutlooks } from "../store/foresight.ts";
 import { readNow, readOnly } from "../store/inspection.ts";
+import { formatDate, parseDate } from "../timetable/civil-time.ts";
 import { type MissingDays, type Note, previewRule, type ToldOccurrence, zoneOf } from "../timetable/preview.ts";
 import type { PlaceTimes } from "../timetable/timetable.ts";
-import { placeTimes } from "./plan.ts";
+import { versionOn } from "../timetable/versions.ts";
 
 export const previewMax = 1000;
 
@@ -55,7 +56,7 @@ export interface SchedulePreview extends RulePreview {
   readonly pausedAt: Date | null;
 }
 
-/** @throws unknown_schedule */
+/** @throws unknown_schedule; internal where its timetable can't be read */
 export function previewSchedule(
   db: Pick<Database, "pool">,
   scheduleId: string,
@@ -67,7 +68,8 @@ export function previewSchedule(
     if (outlook === undefined) throw new CarillonError("unknown_schedule", `There is no schedule ${scheduleId}.`);
     const { schedule } = outlook;
     const fromMs = options.fromMs ?? (await readNow(executor)).getTime();
-    const place = placeTimes(schedule);
+    if (schedule.fault !== null) throw schedule.fault;
+    const { place } = schedule;
     const given = previewRule(schedule.rule, place, fromMs, options.count);
     const occurrences = given.occurrences.map(({ key }) => key);
     const none = { fromMs, throughMs: fromMs };
@@ -123,8 +125,18 @@ function previewed(told: ToldOccurrence, place: PlaceTimes | null, bucket: Bucke
   };
 }
 
-/** Which slot of which date gave it, by a timetable of which kind. */
+/** Which slot of which date gave it, by which version of the place's timetable. */
 function sourceOf({ slot }: ToldOccurrence, place: PlaceTimes | null) {
   if (slot === null || place === null) return null;
-  return { ...slot, timetable: place.timetable.kind };
+  const date = parseDate(slot.date);
+  const version = date === null ? null : versionOn(place.versions, date);
+  if (version === null) return null;
+  const { effectiveFrom } = version;
+  return {
+    ...slot,
+    timetable: version.timetable.kind,
+    version: version.version,
+    /** null: since ever */
+    effectiveFrom: effectiveFrom === null ? null : formatDate(effectiveFrom),
+  };
 }

@@ -7,7 +7,7 @@ import type { Database } from "../store/database.ts";
 import type { Executor } from "../store/executor.ts";
 import { bucketsThere, type Outlook, readOutlooks } from "../store/foresight.ts";
 import { readNow, readOnly } from "../store/inspection.ts";
-import { type ForeseenMoment, foreseeMoments, planAhead } from "./foreseen.ts";
+import { type ForeseenMoment, foreseeMoments, occurrencesOf, planAhead } from "./foreseen.ts";
 
 export interface RehearseOptions {
   /** epoch milliseconds at which it is planned; null: now */
@@ -17,6 +17,8 @@ export interface RehearseOptions {
   readonly cut: Omit<CutPolicy, "liveNodes"> & { readonly aliveMs: number };
   /** schedules that are read in one go; default 500, as the planner takes them */
   readonly batch?: number;
+  /** of the zone data that this process reckons with */
+  readonly tzdata: string;
 }
 
 export interface RehearsedBucket {
@@ -49,6 +51,8 @@ export interface RehearsedPlan {
   readonly schedules: number;
   /** by instant */
   readonly buckets: readonly RehearsedBucket[];
+  /** schedules that can't be planned, and why */
+  readonly faults: readonly { readonly scheduleId: string; readonly text: string }[];
 }
 
 /**
@@ -60,7 +64,7 @@ export interface RehearsedPlan {
  * @throws invalid_request for a time that has passed
  */
 export async function rehearsePlan(db: Pick<Database, "pool">, options: RehearseOptions): Promise<RehearsedPlan> {
-  const { withinMs, cut, batch = 500 } = options;
+  const { withinMs, cut, batch = 500, tzdata } = options;
   const { clock, liveNodes } = await readOnly(db, async (executor) => ({
     clock: await readNow(executor),
     liveNodes: await countLiveWorkers(executor, cut.aliveMs),
@@ -72,24 +76,27 @@ export async function rehearsePlan(db: Pick<Database, "pool">, options: Rehearse
       pointer: "/at",
     });
   }
-  const span = { nowMs, atMs, throughMs: atMs + withinMs };
+  const span = { nowMs, atMs, throughMs: atMs + withinMs, tzdata };
   const buckets: RehearsedBucket[] = [];
+  const faults: { scheduleId: string; text: string }[] = [];
   let schedules = 0;
   for (let after = "0"; ; ) {
     const done = await readOnly(db, (executor) => rehearseBatch(executor, span, { ...cut, liveNodes }, after, batch));
     buckets.push(...done.buckets);
+    faults.push(...done.faults);
     schedules += done.planned;
     if (done.last === null) break;
     after = done.last;
   }
   buckets.sort((a, b) => a.dueAt.getTime() - b.dueAt.getTime());
-  return { clock, at: new Date(atMs), through: new Date(span.throughMs), liveNodes, schedules, buckets };
+  return { clock, at: new Date(atMs), through: new Date(span.throughMs), liveNodes, schedules, buckets, faults };
 }
 
 interface Span {
   readonly nowMs: number;
   readonly atMs: number;
   readonly throughMs: number;
+  readonly tzdata: string;
 }
 
 /** Those that the planner would take, and those that have a moment within that stands. */
@@ -109,29 +116,36 @@ async function rehearseBatch(
   policy: CutPolicy,
   after: string,
   batch: number,
-): Promise<{ readonly buckets: RehearsedBucket[]; readonly planned: number; readonly last: string | null }> {
-  const { nowMs, atMs, throughMs } = span;
+): Promise<Pick<RehearsedPlan, "buckets" | "faults"> & { readonly planned: number; readonly last: string | null }> {
+  const { nowMs, atMs, throughMs, tzdata } = span;
   const { outlooks } = await readOutlooks(executor, concerned, [after, throughMs, atMs, batch]);
   const plans = outlooks.map((outlook) => planAhead(outlook, atMs, nowMs, throughMs));
   const scheduleIds = outlooks.map(({ schedule }) => schedule.scheduleId);
-  const occurrences = plans.flatMap((plan) => [...(plan?.buckets ?? []), ...(plan?.moves ?? [])]);
   const there = Map.groupBy(
     await bucketsThere(executor, scheduleIds, {
       fromMs: atMs,
       throughMs,
-      occurrences: occurrences.map((each) => each.occurrence),
+      occurrences: plans.flatMap(occurrencesOf),
     }),
     ({ scheduleId }) => scheduleId,
   );
   const populations = await countPopulations(executor, scheduleIds);
   const buckets = outlooks.flatMap((outlook, index) => {
     const { scheduleId } = outlook.schedule;
-    return foreseeMoments(outlook.schedule, plans[index] ?? null, there.get(scheduleId) ?? [])
+    return foreseeMoments(outlook.schedule, plans[index] ?? null, there.get(scheduleId) ?? [], tzdata)
       .filter((moment) => isWithin(moment, span))
       .map((moment) => rehearsed(outlook, moment, populations.get(scheduleId) ?? 0, policy));
   });
-  const planned = plans.filter((plan) => plan !== null).length;
-  return { buckets, planned, last: outlooks.length < batch ? null : (scheduleIds.at(-1) ?? null) };
+  const planned = plans.filter((plan) => plan !== null);
+  const faults = planned.flatMap(({ schedule: { scheduleId }, fault }) =>
+    fault === null ? [] : [{ scheduleId, text: fault }],
+  );
+  return {
+    buckets,
+    faults,
+    planned: planned.length,
+    last: outlooks.length < batch ? null : (scheduleIds.at(-1) ?? null),
+  };
 }
 
 /** What is due within, and whatever else the planner would write: what is caught up with, what moves out. */
@@ -146,7 +160,7 @@ function isClosed(state: string): boolean {
 
 function rehearsed(outlook: Outlook, moment: ForeseenMoment, population: number, policy: CutPolicy): RehearsedBucket {
   const { bucket, change } = moment;
-  const uncut = change === "skipped" ? 0 : groupCount(population, outlook.groupCount, policy);
+  const uncut = change === "skipped" || change === "dropped" ? 0 : groupCount(population, outlook.groupCount, policy);
   return {
     scheduleId: outlook.schedule.scheduleId,
     topic: outlook.topic,
@@ -160,6 +174,6 @@ function rehearsed(outlook: Outlook, moment: ForeseenMoment, population: number,
     paused: outlook.topicPausedAt !== null || outlook.schedulePausedAt !== null,
     population,
     // a bucket that moves is cut anew
-    groups: change === "moves" ? uncut : (bucket?.groups ?? uncut),
+    groups: change === "stands" ? (bucket?.groups ?? uncut) : uncut,
   };
 }

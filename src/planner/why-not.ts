@@ -8,6 +8,7 @@ export type WhyNotCode =
   | "joined_later"
   | "left_before"
   | "never_planned"
+  | "no_longer_comes"
   | "missed"
   | "cancelled"
   | "not_recorded"
@@ -82,6 +83,9 @@ function notTheirs({ answers, subscription, moment }: Case): WhyNot | null {
 
 function stoppedMoment({ moment, outlook, nowMs }: Case): WhyNot | null {
   const { bucket, change } = moment;
+  if (change === "dropped") {
+    return { code: "no_longer_comes", text: "what gives it its time was corrected, and no longer has this moment" };
+  }
   if (change === "skipped" || bucket?.state === "skipped") {
     return {
       code: "missed",

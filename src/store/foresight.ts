@@ -1,6 +1,6 @@
 import type { Executor } from "./executor.ts";
 import { endpointsOf, gate, hasPart, mutedIn } from "./gate.ts";
-import { readSchedules, type ScheduleToPlan } from "./plan.ts";
+import { readSchedules, type ScheduleToPlan } from "./schedule-to-plan.ts";
 
 /*
  * What is known ahead of a moment, for those who explain it. Everything here only reads, and locks nothing: that which

@@ -30,10 +30,7 @@ const jobAttempts = 5;
 
 /** Has a planner run now, once, however many ask for it. Part of the caller's transaction. */
 export async function wakePlanner(executor: Executor): Promise<void> {
-  await executor.query(
-    `select from graphile_worker.add_job($1, '{}'::json, job_key := $1, job_key_mode := 'preserve_run_at', max_attempts := $2)`,
-    [taskNames.plan, jobAttempts],
-  );
+  await executor.query("select carillon.wake_planner()");
 }
 
 /** One job per second in which buckets are due, at the time when they are to be cut into groups. */

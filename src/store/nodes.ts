@@ -7,13 +7,16 @@ export interface NodeStart {
   readonly version: string;
   /** groups at once */
   readonly slots: number;
+  /** the version of its zone data; left out: it has none to plan with */
+  readonly tzdata?: string | undefined;
 }
 
 /** Registers one start of a process; the number is never used again, whatever the node's name. */
 export async function registerNode(executor: Executor, node: NodeStart): Promise<number> {
   const { rows } = await executor.query<{ node_id: number }>(
-    "insert into carillon.nodes (name, role, pid, version, slots) values ($1, $2, $3, $4, $5) returning node_id",
-    [node.name, node.role, node.pid, node.version, node.slots],
+    `insert into carillon.nodes (name, role, pid, version, slots, tzdata) values ($1, $2, $3, $4, $5, $6)
+     returning node_id`,
+    [node.name, node.role, node.pid, node.version, node.slots, node.tzdata ?? null],
   );
   const [row] = rows;
   if (row === undefined) throw new Error("the node was not registered");

@@ -1,6 +1,7 @@
 import { CarillonError } from "../errors.ts";
-import { isTimetableKind, type PlaceTimes, parseTimetable, type Timetable } from "../timetable/timetable.ts";
+import type { PlaceTimes } from "../timetable/timetable.ts";
 import type { Executor } from "./executor.ts";
+import { readVersions, type StoredVersion, versionsOf } from "./timetable-versions.ts";
 
 /** Coordinates farther than this from every known place are refused: the times there would be another place's. */
 export const nearestWithinKm = 100;
@@ -17,7 +18,7 @@ export interface FoundPlace extends PlaceTimes {
   readonly name: string;
 }
 
-/** Looks up many places in one statement; the result has the queries' order, with null where there is none. */
+/** Looks up many places in one statement, and their timetables in another; the result has the queries' order, with null where there is none. */
 export async function findPlaces(executor: Executor, queries: readonly PlaceQuery[]): Promise<(FoundPlace | null)[]> {
   if (queries.length === 0) return [];
   const { rows } = await executor.query<PlaceTimesRow & { index: number }>(
@@ -28,8 +29,7 @@ export async function findPlaces(executor: Executor, queries: readonly PlaceQuer
        select place_id from carillon.nearest_place(q.latitude, q.longitude, $5) where q.latitude is not null
      ) as n on true
      join carillon.places p
-       on p.place_id = coalesce(q.place_id, n.place_id, (select k.place_id from carillon.places k where k.key = q.key))
-     join carillon.timetables t using (timetable_id)`,
+       on p.place_id = coalesce(q.place_id, n.place_id, (select k.place_id from carillon.places k where k.key = q.key))`,
     [
       queries.map((query) => ("key" in query ? query.key : null)),
       queries.map((query) => ("placeId" in query ? query.placeId : null)),
@@ -38,7 +38,8 @@ export async function findPlaces(executor: Executor, queries: readonly PlaceQuer
       nearestWithinKm,
     ],
   );
-  const found = new Map(rows.map((row) => [row.index, foundPlaceOf(row)]));
+  const places = await foundPlaces(executor, rows);
+  const found = new Map(rows.map((row, at) => [row.index, places[at] ?? null]));
   return queries.map((_, index) => found.get(index + 1) ?? null);
 }
 
@@ -52,9 +53,9 @@ export function placeNotFound(query: PlaceQuery, pointer: string): CarillonError
   return new CarillonError("unknown_place", detail, { pointer: `${pointer}/place` });
 }
 
-/** The columns that a `PlaceTimesRow` needs of `carillon.places p` and `carillon.timetables t`. */
+/** The columns that a `PlaceTimesRow` needs of `carillon.places p`. */
 export const placeTimesColumns = `p.place_id, p.key as place_key, p.name as place_name, p.latitude, p.longitude,
-  p.zone as place_zone, p.country as place_country, t.kind as timetable_kind, t.parameters as timetable_parameters`;
+  p.zone as place_zone, p.country as place_country, p.timetable_id as place_timetable_id`;
 
 export interface PlaceTimesRow {
   readonly place_id: number;
@@ -64,11 +65,33 @@ export interface PlaceTimesRow {
   readonly longitude: number;
   readonly place_zone: string;
   readonly place_country: string | null;
-  readonly timetable_kind: string;
-  readonly timetable_parameters: unknown;
+  readonly place_timetable_id: number;
 }
 
-export function foundPlaceOf(row: PlaceTimesRow): FoundPlace {
+/**
+ * The places of these rows, in order, each timetable read once.
+ *
+ * @throws internal when a timetable is stored that this program can't read
+ */
+export async function foundPlaces(executor: Executor, rows: readonly PlaceTimesRow[]): Promise<FoundPlace[]> {
+  const versions = await readVersions(
+    executor,
+    rows.map((row) => row.place_timetable_id),
+  );
+  return rows.map((row) => foundPlaceOf(row, versionsOf(versions, row.place_timetable_id)));
+}
+
+/** The same for a row whose place may be missing: a rule that has none. */
+export async function foundPlaceOrNone(
+  executor: Executor,
+  row: PlaceTimesRow | { readonly place_id: null },
+): Promise<FoundPlace | null> {
+  if (row.place_id === null) return null;
+  const [place = null] = await foundPlaces(executor, [row]);
+  return place;
+}
+
+function foundPlaceOf(row: PlaceTimesRow, versions: readonly StoredVersion[]): FoundPlace {
   return {
     placeId: row.place_id,
     key: row.place_key,
@@ -77,18 +100,8 @@ export function foundPlaceOf(row: PlaceTimesRow): FoundPlace {
     longitude: row.longitude,
     zone: row.place_zone,
     country: row.place_country,
-    timetable: timetableOf(row.timetable_kind, row.timetable_parameters),
+    versions,
   };
-}
-
-/**
- * A timetable as its columns say it.
- *
- * @throws internal when a timetable is stored that this version can't read
- */
-export function timetableOf(kind: string, parameters: unknown): Timetable {
-  if (isTimetableKind(kind)) return parseTimetable(kind, parameters);
-  throw new CarillonError("internal", `This version knows no timetables of kind ${JSON.stringify(kind)}.`);
 }
 
 /** @param pointer RFC 6901 pointer to the coordinates, where they came in a body */

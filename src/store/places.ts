@@ -3,7 +3,6 @@ import { assertZone, usualZoneName } from "../timetable/civil-time.ts";
 import type { Database } from "./database.ts";
 import { type Executor, inTransaction } from "./executor.ts";
 import { farFromAnyPlace, nearestWithinKm } from "./place-times.ts";
-import { replanSchedulesAt } from "./schedules.ts";
 import { findTimetables } from "./timetables.ts";
 
 export interface Place {
@@ -34,8 +33,8 @@ export interface NewPlace extends Pick<Place, "key" | "name" | "latitude" | "lon
 export type SavedPlace = Place & { readonly created: boolean };
 
 /**
- * Saves places by their keys, so that an import can be repeated. Where a place that was there has changed, its
- * schedules are handed to the planner again in the same transaction, which moves what is planned already.
+ * Saves places by their keys, so that an import can be repeated. Where what a place's times depend on has changed, the
+ * database itself hands its schedules to the planner again in the same transaction, which moves what is planned already.
  *
  * @param pointerOf RFC 6901 pointer to the place with this index in the request
  * @throws unknown_zone, unknown_timetable, or invalid_request for a key that comes twice; all at once
@@ -52,8 +51,6 @@ export function savePlaces(
     throwAny(repeatedKeys(places, pointerOf));
 
     const written = await upsert(client, places, timetables);
-    const changed = [...written.values()].filter((row) => !row.created).map((row) => row.placeId);
-    await replanSchedulesAt(client, changed);
     const saved = await readPlaces(
       client,
       places.map((place) => place.key),

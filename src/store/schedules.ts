@@ -3,8 +3,7 @@ import type { Rule } from "../reminder/rule.ts";
 import { nextOccurrenceAfter } from "../timetable/occurrences.ts";
 import type { Database } from "./database.ts";
 import type { Executor } from "./executor.ts";
-import { wakePlanner } from "./jobs.ts";
-import { type FoundPlace, foundPlaceOf, type PlaceTimesRow, placeTimesColumns } from "./place-times.ts";
+import { type FoundPlace, foundPlaceOrNone, type PlaceTimesRow, placeTimesColumns } from "./place-times.ts";
 
 /** One shared rule of when, under a topic. */
 export interface Schedule {
@@ -101,27 +100,6 @@ async function createSchedules(executor: Executor, wanted: readonly WantedSchedu
   return new Set(rows.map((row) => row.schedule_id));
 }
 
-/**
- * Hands all schedules at these places to the planner again, because their times have changed. Part of the caller's
- * transaction, and the last thing in it.
- *
- * @returns how many schedules there are
- */
-export async function replanSchedulesAt(executor: Executor, placeIds: readonly number[]): Promise<number> {
-  if (placeIds.length === 0) return 0;
-  const { rowCount } = await executor.query(
-    `with there as materialized (
-       select schedule_id from carillon.schedules where place_id = any($1::int[])
-       order by schedule_id for no key update
-     )
-     update carillon.schedules s set next_due_at = carillon.clock() from there where s.schedule_id = there.schedule_id`,
-    [placeIds],
-  );
-  const replanned = rowCount ?? 0;
-  if (replanned > 0) await wakePlanner(executor);
-  return replanned;
-}
-
 /** @throws unknown_schedule */
 export async function readSchedule(db: Database, scheduleId: string): Promise<Schedule> {
   const { rows } = await db.pool.query<ScheduleRow>(
@@ -130,13 +108,12 @@ export async function readSchedule(db: Database, scheduleId: string): Promise<Sc
      from carillon.schedules s
      join carillon.topics o using (topic_id)
      left join carillon.places p using (place_id)
-     left join carillon.timetables t using (timetable_id)
      where s.schedule_id = $1`,
     [scheduleId],
   );
   const [row] = rows;
   if (row === undefined) throw new CarillonError("unknown_schedule", `There is no schedule ${scheduleId}.`);
-  const place = row.place_id === null ? null : foundPlaceOf(row);
+  const place = await foundPlaceOrNone(db.pool, row);
   const paused = row.paused_at !== null || row.topic_paused;
   return {
     scheduleId: row.schedule_id,

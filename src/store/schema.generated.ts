@@ -46,7 +46,7 @@ export interface Attention {
    */
   bucket_id: Int8 | null;
   /**
-   * abandoned lease, overdue groups, parked deliveries, group without progress, destination disabled, planner stands, bucket without groups, dead node holds groups, clock skew, ledger partition missing
+   * abandoned lease, overdue groups, parked deliveries, group without progress, destination disabled, planner stands, bucket without groups, dead node holds groups, clock skew, older zone data, schedules not planned, ledger partition missing
    */
   kind: string | null;
   /**
@@ -416,6 +416,10 @@ export interface Deployment {
   created_at: Generated<Timestamp>;
   kind: Generated<string>;
   singleton: Generated<boolean>;
+  /**
+   * the newest zone data that any planning node has brought
+   */
+  tzdata: string | null;
 }
 
 export interface Destinations {
@@ -566,6 +570,10 @@ export interface Nodes {
   slots: Generated<number>;
   started_at: Generated<Timestamp>;
   stopped_at: Timestamp | null;
+  /**
+   * the node's zone data
+   */
+  tzdata: string | null;
   version: string;
 }
 
@@ -761,6 +769,45 @@ export interface Places {
   zone: string;
 }
 
+export interface PlaceTimetables {
+  /**
+   * since when it holds; null: since ever
+   */
+  effective_from: string | null;
+  /**
+   * how the timetable's parameters are understood
+   */
+  kind: string | null;
+  /**
+   * when the next version begins; null: none is known
+   */
+  next_from: string | null;
+  /**
+   * the place's key
+   */
+  place: string | null;
+  /**
+   * number of the place
+   */
+  place_id: number | null;
+  /**
+   * name of its timetable
+   */
+  timetable: string | null;
+  /**
+   * number of the timetable
+   */
+  timetable_id: number | null;
+  /**
+   * the version that holds today, by the date in UTC (the place's own may be the day before or after)
+   */
+  version: number | null;
+  /**
+   * IANA zone whose dates and clocks count
+   */
+  zone: string | null;
+}
+
 export interface QueueState {
   /**
    * of how many time buckets
@@ -793,6 +840,10 @@ export interface Schedules {
   next_due_at: Timestamp | null;
   paused_at: Timestamp | null;
   place_id: number | null;
+  /**
+   * why it could not be planned; null: it could
+   */
+  plan_fault: string | null;
   planned_through: Generated<Timestamp>;
   rule: Json;
   /**
@@ -801,6 +852,10 @@ export interface Schedules {
   rule_hash: Generated<Buffer>;
   schedule_id: Generated<Int8>;
   topic_id: number;
+  /**
+   * the zone data that it was planned under last; empty: none on record
+   */
+  tzdata: Generated<string>;
 }
 
 export interface Subscriptions {
@@ -826,6 +881,10 @@ export interface TimeBuckets {
   round: Generated<number>;
   schedule_id: Int8;
   topic_id: number;
+  /**
+   * the zone data that its moment was planned under
+   */
+  tzdata: string | null;
 }
 
 export interface Timetables {
@@ -833,11 +892,37 @@ export interface Timetables {
    * What computes the times: prayer, sun, weekly (opening hours) or table (uploaded). What parameters mean depends on it.
    */
   kind: string;
+  /**
+   * the highest number that a version was given
+   */
+  last_version: Generated<number>;
   name: string;
-  parameters: Generated<Json>;
   timetable_id: Generated<number>;
+}
+
+export interface TimetableVersions {
+  created_at: Generated<Timestamp>;
+  /**
+   * the first date, of each place's own calendar, on which it holds; null: since ever. One version of each timetable holds since ever
+   */
+  effective_from: string | null;
+  /**
+   * why it was made, for people
+   */
+  note: string | null;
+  /**
+   * what they mean depends on the timetable's kind
+   */
+  parameters: Json;
+  timetable_id: number;
+  /**
+   * when it was corrected last
+   */
   updated_at: Generated<Timestamp>;
-  version: Generated<number>;
+  /**
+   * counts up; given on insert, whatever is said
+   */
+  version: number;
 }
 
 export interface Topics {
@@ -936,11 +1021,13 @@ export interface DB {
   outcome_codes: OutcomeCodes;
   outcomes: Outcomes;
   overdue_groups: OverdueGroups;
+  place_timetables: PlaceTimetables;
   places: Places;
   queue_state: QueueState;
   schedules: Schedules;
   subscriptions: Subscriptions;
   time_buckets: TimeBuckets;
+  timetable_versions: TimetableVersions;
   timetables: Timetables;
   topics: Topics;
   upcoming_buckets: UpcomingBuckets;

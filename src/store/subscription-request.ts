@@ -150,7 +150,7 @@ function parseWhen(
   if (place === undefined) throw placeNotFound(where, "/timetable");
   const { placeId } = place;
   const rule = parseRule({ ...said, kind: "timetable", placeId }, "/timetable");
-  assertSlot(place.timetable, said.slot, "/timetable/slot");
+  assertSlot(place.versions, said.slot, "/timetable/slot");
   return { rule, place };
 }
 

@@ -5,7 +5,7 @@ import type { Database } from "./database.ts";
 import { registerEndpoints, wantedEndpoint } from "./endpoints.ts";
 import { type Executor, inTransaction } from "./executor.ts";
 import { wakePlanner } from "./jobs.ts";
-import { type FoundPlace, foundPlaceOf, type PlaceTimesRow, placeTimesColumns } from "./place-times.ts";
+import { type FoundPlace, foundPlaceOrNone, type PlaceTimesRow, placeTimesColumns } from "./place-times.ts";
 import { findOrCreateSchedules, nextPromised, type ScheduleRef } from "./schedules.ts";
 import {
   type ResolvedRequest,
@@ -214,13 +214,12 @@ export async function readSubscription(db: Database, id: string): Promise<Subscr
      join carillon.schedules c on c.schedule_id = s.schedule_id
      join carillon.topics o on o.topic_id = c.topic_id
      left join carillon.places p on p.place_id = c.place_id
-     left join carillon.timetables t on t.timetable_id = p.timetable_id
      where s.schedule_id = $1 and u.user_number = $2`,
     [scheduleId, userNumber],
   );
   const [row] = rows;
   if (row === undefined) throw noSubscription(id);
-  const place = row.place_id === null ? null : foundPlaceOf(row);
+  const place = await foundPlaceOrNone(db.pool, row);
   return {
     id,
     userId: row.user_id,

@@ -1,43 +1,42 @@
-import type { Selectable } from "kysely";
-import { CarillonError } from "../errors.ts";
 import type { Timetable } from "../timetable/timetable.ts";
-import type { Database, DB } from "./database.ts";
+import type { Database } from "./database.ts";
 import { type Executor, inTransaction } from "./executor.ts";
-import { timetableOf } from "./place-times.ts";
-import { replanSchedulesAt } from "./schedules.ts";
+import { changeVersions, noTimetable } from "./timetable-change.ts";
+import { type StoredVersion, storedVersionOf, type VersionRow, versionColumns } from "./timetable-versions.ts";
 import { asNameTaken } from "./topics.ts";
 
-export interface StoredTimetable {
+/** A timetable with the version that holds today, by the date in UTC: places have their own. */
+export interface StoredTimetable extends StoredVersion {
   readonly timetableId: number;
   readonly name: string;
-  readonly timetable: Timetable;
-  readonly version: number;
-  readonly updatedAt: Date;
 }
 
 /**
- * @param timetable as `parseTimetable` gives it
+ * @param timetable as `parseTimetable` gives it: its first version, which holds since ever
  * @throws name_taken
  */
 export async function createTimetable(db: Database, name: string, timetable: Timetable): Promise<StoredTimetable> {
   const { kind, ...parameters } = timetable;
   try {
-    const row = await db.kysely
-      .insertInto("timetables")
-      .values({ name, kind, parameters: JSON.stringify(parameters) })
-      .returningAll()
-      .executeTakeFirstOrThrow();
-    return storedOf(row);
+    return await inTransaction(db, async (client) => {
+      const { rows } = await client.query<{ timetable_id: number }>(
+        "insert into carillon.timetables (name, kind) values ($1, $2) returning timetable_id",
+        [name, kind],
+      );
+      await client.query("insert into carillon.timetable_versions (timetable_id, parameters) values ($1, $2)", [
+        rows[0]?.timetable_id,
+        JSON.stringify(parameters),
+      ]);
+      return readStored(client, name);
+    });
   } catch (error) {
     throw asNameTaken(error, "timetable", name);
   }
 }
 
 /** @throws not_found */
-export async function readTimetable(db: Database, name: string): Promise<StoredTimetable> {
-  const row = await db.kysely.selectFrom("timetables").selectAll().where("name", "=", name).executeTakeFirst();
-  if (row === undefined) throw noTimetable(name);
-  return storedOf(row);
+export function readTimetable(db: Database, name: string): Promise<StoredTimetable> {
+  return readStored(db.pool, name);
 }
 
 /** Timetables in the order of their names, beginning behind `after`. */
@@ -45,39 +44,23 @@ export async function listTimetables(
   db: Database,
   page: { after: string | null; limit: number },
 ): Promise<StoredTimetable[]> {
-  let query = db.kysely.selectFrom("timetables").selectAll().orderBy("name").limit(page.limit);
-  if (page.after !== null) query = query.where("name", ">", page.after);
-  return (await query.execute()).map(storedOf);
+  const { rows } = await db.pool.query<VersionRow>(
+    `${selectToday} where $1::text is null or t.name > $1 order by t.name limit $2`,
+    [page.after, page.limit],
+  );
+  return rows.map(storedOf);
 }
 
 /**
- * Replaces a timetable's parameters. Its places have other times from now on, so in the same transaction all schedules
- * there are handed to the planner again: a moment that it has planned already moves, and isn't planned twice.
+ * Corrects the version of a timetable that holds today. The database itself hands the schedules at its places to the
+ * planner again, in the same transaction: a moment that is planned already moves, and isn't planned twice.
  *
- * @throws not_found
+ * @throws not_found; invalid_request where the kind is another
  */
-export function patchTimetable(db: Database, name: string, timetable: Timetable): Promise<StoredTimetable> {
+export async function patchTimetable(db: Database, name: string, timetable: Timetable): Promise<StoredTimetable> {
   const { kind, ...parameters } = timetable;
-  return inTransaction(db, async (client) => {
-    const { rows } = await client.query<Selectable<DB["timetables"]>>(
-      `update carillon.timetables
-       set kind = $2, parameters = $3, version = version + 1, updated_at = clock_timestamp()
-       where name = $1
-       returning *`,
-      [name, kind, JSON.stringify(parameters)],
-    );
-    const [row] = rows;
-    if (row === undefined) throw noTimetable(name);
-    const places = await client.query<{ place_id: number }>(
-      "select place_id from carillon.places where timetable_id = $1",
-      [row.timetable_id],
-    );
-    await replanSchedulesAt(
-      client,
-      places.rows.map((place) => place.place_id),
-    );
-    return storedOf(row);
-  });
+  await changeVersions(db, name, { kind: "correct", version: "today", parameters, of: kind });
+  return readTimetable(db, name);
 }
 
 /** The numbers of the timetables with these names; a name that is missing in the result is unknown. */
@@ -89,16 +72,24 @@ export async function findTimetables(executor: Executor, names: readonly string[
   return new Map(rows.map((row) => [row.name, row.timetable_id]));
 }
 
-function storedOf(row: Selectable<DB["timetables"]>): StoredTimetable {
-  return {
-    timetableId: row.timetable_id,
-    name: row.name,
-    timetable: timetableOf(row.kind, row.parameters),
-    version: row.version,
-    updatedAt: row.updated_at,
-  };
+const selectToday = `select t.timetable_id, t.name, t.kind, v.*
+  from carillon.timetables t
+  cross join lateral (
+    select ${versionColumns}
+    from carillon.timetable_versions v
+    where v.timetable_id = t.timetable_id
+      and (v.effective_from is null or v.effective_from <= (carillon.clock() at time zone 'UTC')::date)
+    order by v.effective_from desc nulls last
+    limit 1
+  ) v`;
+
+async function readStored(executor: Executor, name: string): Promise<StoredTimetable> {
+  const { rows } = await executor.query<VersionRow>(`${selectToday} where t.name = $1`, [name]);
+  const [row] = rows;
+  if (row === undefined) throw noTimetable(name);
+  return storedOf(row);
 }
 
-function noTimetable(name: string): CarillonError {
-  return new CarillonError("not_found", `There is no timetable named ${JSON.stringify(name)}.`);
+function storedOf(row: VersionRow): StoredTimetable {
+  return { timetableId: row.timetable_id, name: row.name, ...storedVersionOf(row) };
 }

@@ -207,6 +207,11 @@ function dateMs(text: string | undefined, without: number): number {
   return (date === null ? null : utcMs({ ...date, hour: 0, minute: 0, second: 0 })) ?? without;
 }
 
+/** The place's own date that the key of a timetable's occurrence names, "2026-11-24". */
+export function timetableKeyDate(key: string): string {
+  return /\d{4,}-\d\d-\d\d(?=(?:[+-]\d+m)?$)/.exec(key)?.[0] ?? "";
+}
+
 function placeOf(rule: TimetableRule, place: PlaceTimes | null): PlaceTimes {
   if (place === null) throw new CarillonError("unknown_place", `The rule's place ${rule.placeId} is not known`);
   if (place.placeId !== rule.placeId) {

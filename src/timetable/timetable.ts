@@ -11,6 +11,8 @@ import type { SunTimetable } from "./sun.ts";
 import { isSunSlot, parseSunTimetable, sunSlots, sunTime } from "./sun.ts";
 import type { TableTimetable } from "./table.ts";
 import { parseTableTimetable, tableTime } from "./table.ts";
+import type { TimetableVersion } from "./versions.ts";
+import { versionOn } from "./versions.ts";
 import type { WeeklyTimetable } from "./weekly.ts";
 import { parseWeeklyTimetable, weeklySlots, weeklyTime } from "./weekly.ts";
 
@@ -30,7 +32,8 @@ export interface PlaceTimes {
   readonly zone: string;
   /** ISO 3166-1 alpha-2; null or left out: not known */
   readonly country?: string | null;
-  readonly timetable: Timetable;
+  /** ascending by the date on which they begin, and at least one */
+  readonly versions: readonly TimetableVersion[];
 }
 
 export function isTimetableKind(kind: string): kind is TimetableKind {
@@ -82,7 +85,10 @@ export function slotsOf(timetable: Timetable): readonly string[] {
  * @throws CarillonError unknown_zone
  */
 export function slotTime(place: PlaceTimes, slot: string, date: CivilDate): SlotTime {
-  const { timetable, zone } = place;
+  const { versions, zone } = place;
+  const version = versionOn(versions, date);
+  if (version === null) return { none: "no_version" };
+  const { timetable } = version;
   switch (timetable.kind) {
     case "prayer":
       return isPrayerSlot(slot) ? prayerTime({ ...place, timetable }, slot, date) : { none: "no_such_slot" };
@@ -104,15 +110,18 @@ export function timeOf(place: PlaceTimes, slot: string, date: CivilDate): number
 }
 
 /**
+ * A slot that any version has is one of the timetable's: another may still begin before its next time.
+ *
  * @param pointer RFC 6901 pointer to the field that holds the slot
  * @throws CarillonError unknown_slot
  */
-export function assertSlot(timetable: Timetable, slot: string, pointer?: string): void {
-  const slots = slotsOf(timetable);
+export function assertSlot(versions: readonly TimetableVersion[], slot: string, pointer?: string): void {
+  const slots = [...new Set(versions.flatMap(({ timetable }) => slotsOf(timetable)))];
   if (slots.includes(slot)) return;
+  const [kind = "empty"] = versions.map(({ timetable }) => timetable.kind);
   throw new CarillonError(
     "unknown_slot",
-    `${JSON.stringify(slot)} is not a slot of this ${timetable.kind} timetable; it has ${slots.join(", ")}`,
+    `${JSON.stringify(slot)} is not a slot of this ${kind} timetable; it has ${slots.join(", ")}`,
     pointer === undefined ? {} : { pointer },
   );
 }

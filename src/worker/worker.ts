@@ -24,6 +24,8 @@ export interface WorkerOptions {
   readonly databaseUrl: string;
   readonly nodeName: string;
   readonly version: string;
+  /** of the zone data, to be shown beside the node */
+  readonly tzdata?: string | undefined;
   readonly secretKey: Uint8Array | null;
   readonly channels: readonly Channel[];
   readonly leaseMs: number;
@@ -93,6 +95,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     pid: process.pid,
     version: options.version,
     slots,
+    tzdata: options.tzdata,
   });
   const heartbeat = new Heartbeat(heartbeatDb, clock, { ...options, nodeId }, faults);
   const context: WorkerContext = {

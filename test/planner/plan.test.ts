@@ -2,7 +2,9 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { missedAfterMs, planSchedule } from "../../src/planner/plan.ts";
 import type { Rule } from "../../src/reminder/rule.ts";
-import type { ScheduleToPlan } from "../../src/store/plan.ts";
+import type { MovableBucket, ScheduleToPlan } from "../../src/store/plan.ts";
+import { parseTimetable } from "../../src/timetable/timetable.ts";
+import { sinceEver } from "../../src/timetable/versions.ts";
 
 const hourMs = 3_600_000;
 const dayMs = 24 * hourMs;
@@ -28,7 +30,20 @@ const schedule = (rule: Rule, changed: Partial<ScheduleToPlan> = {}): ScheduleTo
   expiresAfterMs: 600_000,
   catchUp: "latest",
   place: null,
+  fault: null,
   ...changed,
+});
+const movable = ({
+  occurrence,
+  dueAtMs,
+}: {
+  readonly occurrence: string;
+  readonly dueAtMs: number;
+}): MovableBucket => ({
+  bucketId: "1",
+  occurrence,
+  dueAtMs,
+  tzdata: null,
 });
 const plan = (of: ScheduleToPlan, atMs = nowMs) => planSchedule(of, atMs, horizonMs);
 const dueAt = (buckets: readonly { readonly dueAtMs: number; readonly skipped: boolean }[]) =>
@@ -114,7 +129,7 @@ describe("planSchedule", () => {
       latitude,
       longitude,
       zone,
-      timetable: { kind: "prayer", parameters: {} },
+      versions: sinceEver(parseTimetable("prayer", {})),
     });
     const sunrise: Rule = { kind: "timetable", placeId: 7, slot: "sunrise", offsetsMinutes: [0] };
     const longyearbyen = place(78.22, 15.65, "Arctic/Longyearbyen");
@@ -133,9 +148,9 @@ describe("planSchedule", () => {
       if (first === undefined) throw new Error("no sunrise");
       const corrected = {
         ...istanbul,
-        timetable: { kind: "prayer", parameters: { adjustments: { sunrise: -30 } } },
+        versions: sinceEver(parseTimetable("prayer", { adjustments: { sunrise: -30 } })),
       };
-      const shortly = { plannedThroughMs: first.dueAtMs - hourMs, place: corrected, movable: [first.occurrence] };
+      const shortly = { plannedThroughMs: first.dueAtMs - hourMs, place: corrected, movable: [movable(first)] };
       // now lies behind the corrected moment and before the old one
       const planned = plan(schedule(sunrise, shortly), first.dueAtMs - 10 * 60_000);
       const all = [...planned.buckets, ...planned.moves].filter(({ occurrence }) => occurrence === first.occurrence);

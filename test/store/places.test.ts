@@ -62,7 +62,7 @@ describe("places", () => {
       { key: "berlin" },
     ]);
     expect(found.map((each) => each?.key ?? null)).toEqual([null, "berlin", null, "potsdam", "berlin"]);
-    expect(found[1]).toMatchObject({ zone: "UTC", latitude: 52.52, timetable: { kind: "prayer" } });
+    expect(found[1]).toMatchObject({ zone: "UTC", latitude: 52.52, versions: [{ timetable: { kind: "prayer" } }] });
     expect(await findPlaces(test.database.pool, [])).toEqual([]);
   });
 

@@ -63,7 +63,15 @@ const planOf = (
   nowMs: number,
   buckets: SchedulePlan["buckets"],
   moves: SchedulePlan["moves"] = [],
-): SchedulePlan => ({ schedule, buckets, moves, plannedThroughMs: nowMs + hourMs, nextDueAtMs: nowMs + 2 * hourMs });
+): SchedulePlan => ({
+  schedule,
+  buckets,
+  moves,
+  gone: [],
+  plannedThroughMs: nowMs + hourMs,
+  nextDueAtMs: nowMs + 2 * hourMs,
+  fault: null,
+});
 
 describe("planBatch", () => {
   it("makes the buckets, their ledger partitions and cut jobs, and advances the schedule", async () => {

@@ -5,6 +5,7 @@ import { nextOccurrenceAfter, occurrencesBetween } from "../../src/timetable/occ
 import { parsePrayerTimetable } from "../../src/timetable/prayer.ts";
 import type { PlaceTimes } from "../../src/timetable/timetable.ts";
 import { timeOf } from "../../src/timetable/timetable.ts";
+import { sinceEver } from "../../src/timetable/versions.ts";
 
 const minuteMs = 60_000;
 const dayMs = 1_440 * minuteMs;
@@ -19,7 +20,7 @@ function slot(name: string, offsetMinutes: number | readonly number[] = 0, place
 }
 
 function place(latitude: number, longitude: number, zone: string, params: unknown = {}): PlaceTimes {
-  return { placeId: 12, latitude, longitude, zone, timetable: parsePrayerTimetable(params) };
+  return { placeId: 12, latitude, longitude, zone, versions: sinceEver(parsePrayerTimetable(params)) };
 }
 
 function written({ key, dueAtMs }: Occurrence): string {

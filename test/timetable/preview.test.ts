@@ -5,6 +5,7 @@ import { occurrencesBetween } from "../../src/timetable/occurrences.ts";
 import { parsePrayerTimetable } from "../../src/timetable/prayer.ts";
 import { missingDays, previewRule, tellOccurrence } from "../../src/timetable/preview.ts";
 import type { PlaceTimes } from "../../src/timetable/timetable.ts";
+import { sinceEver } from "../../src/timetable/versions.ts";
 
 const hourMs = 3_600_000;
 const dayMs = 24 * hourMs;
@@ -172,7 +173,7 @@ describe("previewRule", () => {
     latitude,
     longitude,
     zone,
-    timetable: parsePrayerTimetable({}),
+    versions: sinceEver(parsePrayerTimetable({})),
   });
   const slotRule = (slot: string): Rule => ({ kind: "timetable", placeId: 7, slot, offsetsMinutes: [0] });
 

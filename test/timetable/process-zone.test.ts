@@ -13,6 +13,7 @@ const program = `
   const policy = { gap: "shift", overlap: "both" };
   const at = (year, month, day, hour, minute) => ({ year, month, day, hour, minute, second: 0 });
   const makkah = { placeId: 1, latitude: 21.4, longitude: 39.8, zone: "Asia/Riyadh", timetable: parsePrayerTimetable({}) };
+  const placed = { ...makkah, versions: [{ version: 1, effectiveFrom: null, timetable: makkah.timetable }] };
   const from = Date.UTC(2026, 9, 20);
   console.log(JSON.stringify([
     resolveWallTime(at(2026, 10, 25, 2, 30), "Europe/Berlin", policy),
@@ -20,7 +21,7 @@ const program = `
     resolveWallTime(at(2011, 12, 30, 12, 0), "Pacific/Apia", policy),
     localDate(from, "Pacific/Kiritimati"),
     occurrencesBetween(parseRule({ kind: "wall", time: "00:30", zone: "America/Santiago" }), null, from, from + 9e8),
-    occurrencesBetween({ kind: "timetable", placeId: 1, slot: "isha", offsetsMinutes: [-5] }, makkah, from, from + 9e8),
+    occurrencesBetween({ kind: "timetable", placeId: 1, slot: "isha", offsetsMinutes: [-5] }, placed, from, from + 9e8),
     parseRule({ kind: "instant", at: "2026-10-25T02:30:00+02:00" }),
     ...[1, 3, 9, 12].map((month) => prayerTimes(makkah, { year: 2026, month, day: 6 })),
     prayerTimes({ ...makkah, latitude: 1.87, longitude: -157.43, zone: "Pacific/Kiritimati" }, { year: 2026, month: 9, day: 6 }),

@@ -1,9 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { parsePrayerTimetable } from "../../src/timetable/prayer.ts";
 import { assertSlot, slotsOf, timeOf } from "../../src/timetable/timetable.ts";
+import { sinceEver } from "../../src/timetable/versions.ts";
 
 const timetable = parsePrayerTimetable({});
-const tromso = { placeId: 3, latitude: 69.65, longitude: 18.96, zone: "Europe/Oslo", timetable };
+const tromso = { placeId: 3, latitude: 69.65, longitude: 18.96, zone: "Europe/Oslo", versions: sinceEver(timetable) };
 
 describe("timetable", () => {
   it("has the slots of its kind", () => {
@@ -19,9 +20,9 @@ describe("timetable", () => {
   });
 
   it("refuses a slot that it doesn't have", () => {
-    expect(() => assertSlot(timetable, "fajr", "/slot")).not.toThrow();
+    expect(() => assertSlot(sinceEver(timetable), "fajr", "/slot")).not.toThrow();
     const wanted = { code: "unknown_slot", pointer: "/rule/slot" };
-    expect(() => assertSlot(timetable, "closing", "/rule/slot")).toThrow(expect.objectContaining(wanted));
-    expect(() => assertSlot(timetable, "Fajr")).toThrow(expect.objectContaining({ code: "unknown_slot" }));
+    expect(() => assertSlot(sinceEver(timetable), "closing", "/rule/slot")).toThrow(expect.objectContaining(wanted));
+    expect(() => assertSlot(sinceEver(timetable), "Fajr")).toThrow(expect.objectContaining({ code: "unknown_slot" }));
   });
 });

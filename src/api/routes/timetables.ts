@@ -1,18 +1,14 @@
-import {
-  createTimetable,
-  listTimetables,
-  patchTimetable,
-  readTimetable,
-  type StoredTimetable,
-} from "../../store/timetables.ts";
+import { createTimetable, listTimetables, readTimetable, type StoredTimetable } from "../../store/timetables.ts";
 import { parseTimetable, slotsOf } from "../../timetable/timetable.ts";
 import { namePath, page, parser } from "../contract/contract.ts";
-import { newTimetable, timetablePatch } from "../contract/timetable.ts";
+import { dryRunQuery, newTimetable, timetablePatch } from "../contract/timetable.ts";
 import type { ApiDeps } from "../deps.ts";
 import { type Route, route } from "../route.ts";
 import { pageOf } from "./page.ts";
+import { changeWithDiff, shownDate } from "./timetable-versions.ts";
 
-export function timetableRoutes({ db }: ApiDeps): Route[] {
+export function timetableRoutes(deps: ApiDeps): Route[] {
+  const { db } = deps;
   const params = parser(namePath, ":");
   return [
     route({
@@ -47,17 +43,20 @@ export function timetableRoutes({ db }: ApiDeps): Route[] {
       path: "/timetables/:name",
       scope: "admin",
       params,
+      query: parser(dryRunQuery, "?"),
       body: parser(timetablePatch),
-      run: async ({ params: { name }, body: { parameters } }) => {
-        const { timetable } = await readTimetable(db, name);
-        const stored = await patchTimetable(db, name, parseTimetable(timetable.kind, parameters, "/parameters"));
-        return { status: 200, body: shown(stored) };
+      run: async ({ params: { name }, query: { dryRun }, body: { parameters } }) => {
+        const change = { kind: "correct", version: "today", parameters } as const;
+        const { timetableId, version, foreseen } = await changeWithDiff(deps, name, change, dryRun);
+        return { status: 200, body: { ...shown({ timetableId, name, ...version }), dryRun, diff: foreseen } };
       },
     }),
   ];
 }
 
-function shown({ timetableId, name, timetable, version, updatedAt }: StoredTimetable) {
+/** A timetable as it is today: the version that holds. */
+function shown({ timetableId, name, timetable, version, effectiveFrom, updatedAt }: StoredTimetable) {
   const { kind, ...parameters } = timetable;
-  return { timetableId, name, kind, parameters, slots: slotsOf(timetable), version, updatedAt };
+  const slots = slotsOf(timetable);
+  return { timetableId, name, kind, parameters, slots, version, effectiveFrom: shownDate(effectiveFrom), updatedAt };
 }
