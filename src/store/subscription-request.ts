@@ -1,12 +1,13 @@
 import { CarillonError, throwAny } from "../errors.ts";
 import type { Rule } from "../reminder/rule.ts";
-import { assertZone, usualZoneName } from "../timetable/civil-time.ts";
+import { assertZone, isKnownZone, usualZoneName } from "../timetable/civil-time.ts";
 import { nextOccurrenceAfter } from "../timetable/occurrences.ts";
 import { parseRule } from "../timetable/rule-check.ts";
 import { assertSlot } from "../timetable/timetable.ts";
 import { findDestinations } from "./destinations.ts";
 import { destinationNames, mistakesInEndpoint, type NewEndpoint } from "./endpoints.ts";
 import type { Executor } from "./executor.ts";
+import { findOwnZones, followsUser, inOwnZone, type OwnZones } from "./own-zone.ts";
 import { type FoundPlace, findPlaces, type PlaceQuery, placeNotFound } from "./place-times.ts";
 import { promiseAfterMs } from "./schedules.ts";
 import { findTopics, type TopicRef } from "./topics.ts";
@@ -56,16 +57,18 @@ export interface ResolvedRequest {
 export interface ResolvedRequests {
   readonly items: readonly ResolvedRequest[];
   readonly destinations: ReadonlyMap<string, number>;
+  /** stored zones of users that rules were made of, by outside id: they have to hold when the users are locked */
+  readonly ownZones: ReadonlyMap<string, string>;
   /** carillon.clock() when they were resolved, epoch milliseconds */
   readonly nowMs: number;
 }
 
 /**
- * Finds what the requests name and checks what they mean, all of them with four statements, before anything is written.
+ * Finds what the requests name and checks what they mean, all of them with five statements, before anything is written.
  *
  * @throws unknown_topic, unknown_place, far_from_any_place, unknown_slot, unknown_zone, unknown_destination,
- *   destination_mismatch, malformed_time, offset_out_of_range, past_instant, never_occurs: every mistake of every item
- *   at once, each with its pointer
+ *   destination_mismatch, malformed_time, malformed_rrule, offset_out_of_range, past_instant, never_occurs,
+ *   recurs_too_often, user_zone_missing: every mistake of every item at once, each with its pointer
  */
 export async function resolveRequests(
   executor: Executor,
@@ -77,6 +80,7 @@ export async function resolveRequests(
     destinationNames(requests.flatMap(({ endpoints }) => endpoints)),
   );
   const places = await placesOf(executor, requests);
+  const zones = await findOwnZones(executor, requests);
   const nowMs = await clockMs(executor);
   const ruleOf = rememberedRules(places, nowMs);
   const errors: CarillonError[] = [];
@@ -92,7 +96,8 @@ export async function resolveRequests(
     for (const [index, endpoint] of request.endpoints.entries()) {
       errors.push(...mistakesInEndpoint(endpoint, destinations, `${pointer}/endpoints/${index}`));
     }
-    const found = ruleOf(request.when);
+    if (isInUnknownZone(request, zones)) return [];
+    const found = caught(() => ruleOf(inOwnZone(request, zones)));
     if (found instanceof CarillonError) {
       errors.push(new CarillonError(found.code, found.message, { pointer: `${pointer}${found.pointer ?? ""}` }));
       return [];
@@ -100,7 +105,7 @@ export async function resolveRequests(
     return topic === undefined ? [] : [{ request, topic, ...found }];
   });
   throwAny(errors);
-  return { items: items.map(withUsualZone), destinations, nowMs };
+  return { items: items.map(withUsualZone), destinations, ownZones: zones.stored, nowMs };
 }
 
 type FoundRule = Pick<ResolvedRequest, "rule" | "place" | "nextDueAtMs">;
@@ -109,17 +114,13 @@ type FoundRule = Pick<ResolvedRequest, "rule" | "place" | "nextDueAtMs">;
  * Many requests say the same when: each is worked out once, its mistakes too (to learn that a slot never comes costs a
  * year of sunrises). Pointers of the errors begin at the item.
  */
-function rememberedRules(
-  places: ReadonlyMap<string, FoundPlace>,
-  nowMs: number,
-): (when: When) => FoundRule | CarillonError {
+function rememberedRules(places: ReadonlyMap<string, FoundPlace>, nowMs: number): (when: When) => FoundRule {
   const known = new Map<string, FoundRule | CarillonError>();
   return (when) => {
     const key = JSON.stringify(when);
-    const before = known.get(key);
-    if (before !== undefined) return before;
-    const found = caught(() => findRule(when, places, nowMs));
+    const found = known.get(key) ?? caught(() => findRule(when, places, nowMs));
     known.set(key, found);
+    if (found instanceof CarillonError) throw found;
     return found;
   };
 }
@@ -188,6 +189,12 @@ function mistakesInZone({ zone, pointer }: SubscriptionRequest): CarillonError[]
   if (zone === undefined) return [];
   const found = caught(() => assertZone(zone, `${pointer}/zone`));
   return found instanceof CarillonError ? [found] : [];
+}
+
+/** The zone that the rule would be in is no zone, which its own item is told. */
+function isInUnknownZone({ userId, when }: SubscriptionRequest, { given }: OwnZones): boolean {
+  const zone = given.get(userId);
+  return followsUser(when) && zone !== undefined && !isKnownZone(zone);
 }
 
 /** Only of zones that exist: of others there is no usual name. */

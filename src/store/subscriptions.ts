@@ -1,3 +1,4 @@
+import type pg from "pg";
 import { type Monotonic, monotonicMs } from "../clock.ts";
 import { CarillonError } from "../errors.ts";
 import type { Rule } from "../reminder/rule.ts";
@@ -5,6 +6,7 @@ import type { Database } from "./database.ts";
 import { registerEndpoints, wantedEndpoint } from "./endpoints.ts";
 import { type Executor, inTransaction } from "./executor.ts";
 import { wakePlanner } from "./jobs.ts";
+import { assertZonesHold, ZoneChanged } from "./own-zone.ts";
 import { type FoundPlace, foundPlaceOrNone, type PlaceTimesRow, placeTimesColumns } from "./place-times.ts";
 import { findOrCreateSchedules, nextPromised, type ScheduleRef } from "./schedules.ts";
 import {
@@ -52,7 +54,7 @@ export async function subscribe(
 ): Promise<SavedSubscription[]> {
   const now = options.now ?? monotonicMs;
   let resolvedAtMs = 0;
-  const { resolved, stored } = await inTransaction(db, async (client) => {
+  const { resolved, stored } = await inOneZone(db, async (client) => {
     const resolved = await resolveRequests(client, requests);
     resolvedAtMs = now();
     const users = await storeUsers(client, resolved);
@@ -83,6 +85,20 @@ export async function subscribe(
   });
 }
 
+/**
+ * One transaction, and again where a user's zone, of which a rule was made, was changed before the user's row was
+ * locked: to lock it before reading it would take locks out of their order (see findOrCreateUsers).
+ */
+async function inOneZone<T>(db: Database, run: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await inTransaction(db, run);
+    } catch (error) {
+      if (!(error instanceof ZoneChanged)) throw error;
+    }
+  }
+}
+
 async function storeUsers(executor: Executor, resolved: ResolvedRequests): Promise<Map<string, UserRef>> {
   const wanted = new Map<string, WantedUser>();
   for (const { request } of resolved.items) {
@@ -94,12 +110,16 @@ async function storeUsers(executor: Executor, resolved: ResolvedRequests): Promi
 
   const zoned = [...wanted.values()].filter(({ zone, locale }) => zone !== undefined || locale !== undefined);
   const reached = resolved.items.filter(({ request }) => request.endpoints.length > 0);
-  const toLock = new Set([...zoned, ...reached.map((item) => item.request)].map((user) => user.userId));
+  const toLock = new Set([
+    ...[...zoned, ...reached.map((item) => item.request)].map((user) => user.userId),
+    ...resolved.ownZones.keys(),
+  ]);
   if (toLock.size > 0)
     await lockUsers(
       executor,
       [...toLock].map((userId) => refOf(users, userId)),
     );
+  await assertZonesHold(executor, resolved.ownZones);
   if (zoned.length > 0) {
     await setZones(
       executor,

@@ -72,6 +72,16 @@ export async function findUsers(executor: Executor, userIds: readonly string[]):
   return new Map(rows.map((row) => [row.user_id, refOf(row)]));
 }
 
+/** The zones of those of the users who exist and have one, by outside id. */
+export async function zonesOf(executor: Executor, userIds: readonly string[]): Promise<Map<string, string>> {
+  if (userIds.length === 0) return new Map();
+  const { rows } = await executor.query<{ user_id: string; zone: string }>(
+    "select user_id, zone from carillon.users where user_id = any($1::text[]) and zone is not null",
+    [userIds],
+  );
+  return new Map(rows.map((row) => [row.user_id, row.zone]));
+}
+
 /** @throws unknown_user */
 export async function findUser(executor: Executor, userId: string): Promise<UserRef> {
   const user = (await findUsers(executor, [userId])).get(userId);

@@ -90,13 +90,24 @@ export function assertZone(zone: string, pointer?: string): void {
   );
 }
 
+/** Parts of links' names that are not written as words are. */
+const oddParts = new Map(
+  [
+    ...["ACT", "CDT", "CET", "CHAT", "CST", "EDT", "EET", "EST", "GB", "GMT", "HST", "IN", "LHI", "MDT", "MET", "MST"],
+    ...["NSW", "NZ", "PDT", "PRC", "PST", "ROC", "ROK", "SU", "UCT", "US", "UTC", "WET"],
+    ...["BajaNorte", "BajaSur", "ComodRivadavia", "DeNoronha", "EasterIsland"],
+  ].map((part) => [part.toLowerCase(), part]),
+);
+
 /**
  * A known zone's name in its usual case ("europe/berlin" -> "Europe/Berlin"), so that spelling makes no second
- * schedule. Links ("Asia/Kolkata") keep their name: the runtime would turn them into an older one.
+ * schedule. Links ("Asia/Kolkata") keep their name: the runtime would turn them into another one, often an older one.
  */
 export function usualZoneName(zone: string): string {
   const resolved = new Intl.DateTimeFormat("en-US", { timeZone: zone }).resolvedOptions().timeZone;
-  return resolved.toLowerCase() === zone.toLowerCase() ? resolved : zone;
+  const name = zone.toLowerCase();
+  if (resolved.toLowerCase() === name) return resolved;
+  return name.replaceAll(/[a-z]+/g, (part) => oddParts.get(part) ?? part.charAt(0).toUpperCase() + part.slice(1));
 }
 
 /**

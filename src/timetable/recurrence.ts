@@ -8,18 +8,26 @@ import { CarillonError } from "../errors.ts";
 import type { RecurrenceRule } from "../reminder/rule.ts";
 import { resolveWallTime, utcMs } from "./civil-time.ts";
 import { readDateTime } from "./local-text.ts";
-import type { RRule } from "./rrule.ts";
+import type { Frequency, RRule } from "./rrule.ts";
 import { parseRRule } from "./rrule.ts";
 
 const minuteMs = 60_000;
 const dayMs = 1_440 * minuteMs;
 /**
- * Periods (years, months, days ...) that the library looks through before it gives up. In days it has to reach over 40
- * years: a 29th of February that is a Monday.
+ * Periods that the library looks through before it gives up. The calendar repeats itself after 400 years, and nothing
+ * in it is as rare as a 29th of February that is a Monday, for which one may wait 40 years. Hours and minutes without a
+ * moment are jumped over by days.
  */
-const maxIterations = 20_000;
-/** A window is expanded in pieces, each far below that many minutes. */
-const pieceMs = 7 * dayMs;
+const periodsMax: Readonly<Record<Frequency, number>> = {
+  YEARLY: 500,
+  MONTHLY: 5_000,
+  WEEKLY: 3_000,
+  DAILY: 20_000,
+  HOURLY: 20_000,
+  MINUTELY: 20_000,
+};
+/** A window is expanded in pieces, each well below what the library looks through: in minutes, or every minute of days. */
+const pieceMs = (frequency: Frequency) => (frequency === "MINUTELY" ? 7 : 366) * dayMs;
 const endOfTimeMs = Date.UTC(9999, 11, 31, 23, 59, 59);
 const rememberedMax = 500;
 
@@ -33,11 +41,11 @@ export function localTimesBetween(rule: Recurring, fromMs: number, throughMs: nu
   const { library, rrule, rdates, exdates } = expansionOf(rule);
   const found = new Set(rdates.filter((ms) => ms >= fromMs && ms <= throughMs));
   const lastMs = Math.min(throughMs, lastLocalMs(rrule));
-  for (let pieceFromMs = fromMs; pieceFromMs <= lastMs; pieceFromMs += pieceMs) {
-    const pieceThroughMs = Math.min(pieceFromMs + pieceMs - 1, lastMs);
-    for (const moment of library.between(new Date(pieceFromMs), new Date(pieceThroughMs), true)) {
-      found.add(moment.epochMilliseconds);
-    }
+  const stepMs = pieceMs(rrule.frequency);
+  for (let pieceFromMs = fromMs; pieceFromMs <= lastMs; pieceFromMs += stepMs) {
+    const pieceThroughMs = Math.min(pieceFromMs + stepMs - 1, lastMs);
+    const piece = unlessExhausted(() => library.between(new Date(pieceFromMs), new Date(pieceThroughMs), true), []);
+    for (const moment of piece) found.add(moment.epochMilliseconds);
   }
   return [...found].filter((ms) => !exdates.has(ms)).sort((a, b) => a - b);
 }
@@ -111,23 +119,27 @@ function expansionOf(rule: Recurring): Expansion {
 }
 
 /** Without its UNTIL, which is compared here: the library would have to be told in which zone it is meant. */
-function floating(start: string, { text }: RRule): RRuleTemporal {
+function floating(start: string, { text, frequency, count }: RRule): RRuleTemporal {
   const endless = text.replace(/;UNTIL=[^;]*/, "");
   const rruleString = `DTSTART;TZID=UTC:${start.replaceAll(/[-:]/g, "")}\nRRULE:${endless}`;
+  const maxIterations = Math.max(periodsMax[frequency], 2 * (count ?? 0));
   return new RRuleTemporal({ rruleString, maxIterations });
 }
 
-/** The library gives up with an error where it finds nothing for long: then there is nothing to be found. */
 function nextOf(library: RRuleTemporal, afterMs: number): number | null {
   const startMs = library.options().dtstart.epochMilliseconds;
+  const isFirst = afterMs < startMs;
+  const behind = new Date(isFirst ? startMs : Math.min(afterMs, endOfTimeMs));
+  const next = unlessExhausted(() => library.next(behind, isFirst), null);
+  return next === null || next.epochMilliseconds > endOfTimeMs ? null : next.epochMilliseconds;
+}
+
+/** The library gives up with an error where it finds nothing for long: then there is nothing to be found. */
+function unlessExhausted<T>(search: () => T, nothing: T): T {
   try {
-    const next =
-      afterMs < startMs
-        ? library.next(new Date(startMs), true)
-        : library.next(new Date(Math.min(afterMs, endOfTimeMs)));
-    return next === null || next.epochMilliseconds > endOfTimeMs ? null : next.epochMilliseconds;
+    return search();
   } catch (error) {
-    if (error instanceof Error && /^(Maximum|Out-of-bounds)/.test(error.message)) return null;
+    if (error instanceof Error && /^(Maximum|Out-of-bounds)/.test(error.message)) return nothing;
     throw error;
   }
 }

@@ -49,7 +49,8 @@ const order = [
 
 /**
  * @param pointer RFC 6901 pointer to the field that holds the text
- * @throws CarillonError malformed_rrule; recurs_too_often for a FREQ of SECONDLY and for several seconds of one minute
+ * @throws CarillonError malformed_rrule; recurs_too_often for a FREQ of SECONDLY and for several seconds of one minute;
+ *   never_occurs for the 30th of February and the like
  */
 export function parseRRule(input: unknown, pointer: string): RRule {
   const fault = (detail: string) => new CarillonError("malformed_rrule", detail, { pointer });
@@ -64,6 +65,9 @@ export function parseRRule(input: unknown, pointer: string): RRule {
   if (frequency === undefined) throw fault(`FREQ must be one of ${frequencies.join(", ")}`);
   if (parts.has("COUNT") && parts.has("UNTIL")) throw fault("A rule ends by COUNT or by UNTIL, not by both");
   refuseWhatRfcRefuses(parts, frequency, fault);
+  if (isImpossible(parts, frequency)) {
+    throw new CarillonError("never_occurs", "No year has such a day, or no period so many moments", { pointer });
+  }
   const until = parts.get("UNTIL");
   return {
     text: order.flatMap((name) => (parts.has(name) ? [`${name}=${parts.get(name)}`] : [])).join(";"),
@@ -167,4 +171,18 @@ function refuseWhatRfcRefuses(parts: ReadonlyMap<string, string>, frequency: Fre
   }
   const others = [...parts.keys()].some((name) => name.startsWith("BY") && name !== "BYSETPOS");
   if (parts.has("BYSETPOS") && !others) throw fault("BYSETPOS chooses among what another BY part gives");
+}
+
+/** What can be told without looking at a calendar: the search for the others ends as well, but takes long. */
+function isImpossible(parts: ReadonlyMap<string, string>, frequency: Frequency): boolean {
+  const numbers = (name: string) => parts.get(name)?.split(",").map(Number);
+  const [months, monthDays, positions] = [numbers("BYMONTH"), numbers("BYMONTHDAY"), numbers("BYSETPOS")];
+  if (months !== undefined && monthDays !== undefined) {
+    const longest = Math.max(...months.map((month) => new Date(Date.UTC(2024, month, 0)).getUTCDate()));
+    if (monthDays.every((day) => Math.abs(day) > longest)) return true;
+  }
+  const days = { YEARLY: 366, MONTHLY: 31, WEEKLY: 7, DAILY: 1, HOURLY: 1, MINUTELY: 1 }[frequency];
+  const hours = frequency === "HOURLY" || frequency === "MINUTELY" ? 1 : (numbers("BYHOUR")?.length ?? 1);
+  const minutes = frequency === "MINUTELY" ? 1 : (numbers("BYMINUTE")?.length ?? 1);
+  return positions?.every((position) => Math.abs(position) > days * hours * minutes) === true;
 }

@@ -119,6 +119,19 @@ describe("today", () => {
   );
 });
 
+/** tzdata's `backward` and `etcetera`: names that are kept for other zones, all that are not simply words among them */
+const links = [
+  ...["Asia/Kolkata", "Europe/Kyiv", "Asia/Ho_Chi_Minh", "Asia/Kathmandu", "Africa/Asmara", "Atlantic/Faroe"],
+  ...["America/Argentina/ComodRivadavia", "America/Buenos_Aires", "America/Fort_Wayne", "America/Knox_IN"],
+  ...["Antarctica/South_Pole", "Australia/ACT", "Australia/LHI", "Australia/NSW", "Brazil/DeNoronha", "Brazil/East"],
+  ...["Canada/Newfoundland", "Chile/Continental", "Chile/EasterIsland", "Mexico/BajaNorte", "Mexico/BajaSur"],
+  ...["CET", "CST6CDT", "EET", "EST", "EST5EDT", "HST", "MET", "MST", "MST7MDT", "PST8PDT", "WET"],
+  ...["Etc/GMT", "Etc/GMT+0", "Etc/GMT-0", "Etc/GMT0", "Etc/Greenwich", "Etc/UCT", "Etc/UTC", "Etc/Universal"],
+  ...["Etc/Zulu", "GMT", "GMT+0", "GMT-0", "GMT0", "UCT", "Universal", "Zulu", "GB", "GB-Eire", "Eire", "Portugal"],
+  ...["NZ", "NZ-CHAT", "PRC", "ROC", "ROK", "W-SU", "US/Alaska", "US/East-Indiana", "US/Indiana-Starke", "US/Samoa"],
+  ...["Egypt", "Iran", "Israel", "Jamaica", "Japan", "Kwajalein", "Libya", "Navajo", "Poland", "Singapore", "Turkey"],
+];
+
 describe("zones", () => {
   it("knows IANA zones and links, and nothing else", () => {
     for (const zone of [
@@ -154,11 +167,27 @@ describe("zones", () => {
     expect(() => assertZone("Europe/Berlin", "/zone")).not.toThrow();
   });
 
-  it("gives a zone its usual case, and leaves links alone", () => {
-    expect(usualZoneName("europe/berlin")).toBe("Europe/Berlin");
-    expect(usualZoneName("Asia/Kolkata")).toBe("Asia/Kolkata");
-    expect(usualZoneName("Europe/Kyiv")).toBe("Europe/Kyiv");
+  it("gives a zone its usual case, and leaves links what they are", () => {
+    for (const zone of [...Intl.supportedValuesOf("timeZone"), ...links]) {
+      for (const spelled of [zone, zone.toLowerCase(), zone.toUpperCase()]) expect(usualZoneName(spelled)).toBe(zone);
+    }
   });
+
+  it("follows a link to the same times", () => {
+    const noon = { year: 2026, month: 7, day: 1, hour: 12, minute: 0, second: 0 };
+    const policy = { gap: "shift", overlap: "first" } as const;
+    for (const link of links) {
+      const target = new Intl.DateTimeFormat("en-US", { timeZone: link }).resolvedOptions().timeZone;
+      expect(resolveWallTime(noon, link, policy), link).toEqual(resolveWallTime(noon, target, policy));
+    }
+  });
+
+  it.each(["Asia/Riyadh87", "Factory", "posixrules", "right/UTC", "localtime"])(
+    "does not know %s, which is gone or never was one",
+    (zone) => {
+      expect(isKnownZone(zone)).toBe(false);
+    },
+  );
 });
 
 describe("civil dates", () => {
