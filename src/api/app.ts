@@ -54,8 +54,9 @@ export function routesOf(deps: ApiDeps): Route[] {
     ...muteRoutes(deps),
     ...endpointRoutes(deps),
     ...subscriptionRoutes(deps),
-    ...scheduleRoutes(deps),
+    // before those of schedules: "preview" is none's number
     ...foresightRoutes(deps),
+    ...scheduleRoutes(deps),
     ...bucketRoutes(deps),
   ];
 }

@@ -4,6 +4,7 @@ import type { Rule } from "../reminder/rule.ts";
 import type { Database } from "../store/database.ts";
 import { type BucketThere, bucketsThere, type Outlook, readOutlooks } from "../store/foresight.ts";
 import { readNow, readOnly } from "../store/inspection.ts";
+import { resolveWhen, type When } from "../store/subscription-request.ts";
 import { formatDate, parseDate } from "../timetable/civil-time.ts";
 import { type MissingDays, type Note, previewRule, type ToldOccurrence, zoneOf } from "../timetable/preview.ts";
 import type { PlaceTimes } from "../timetable/timetable.ts";
@@ -93,13 +94,16 @@ export function previewSchedule(
 /**
  * The same of a rule that nobody has subscribed to.
  *
- * @param place the rule's place, for a timetable rule; else null
+ * @param zone of a user who would subscribe, for rules in the user's own
+ * @throws what `resolveWhen` throws
  */
 export async function previewUnstored(
   db: Pick<Database, "pool">,
-  { rule, place }: { readonly rule: Rule; readonly place: PlaceTimes | null },
+  when: When,
+  zone: string | undefined,
   options: PreviewOptions,
 ): Promise<RulePreview> {
+  const { rule, place } = await resolveWhen(db.pool, when, zone);
   const fromMs = options.fromMs ?? (await readNow(db.pool)).getTime();
   const { occurrences, missing } = previewRule(rule, place, fromMs, options.count);
   return {

@@ -35,7 +35,7 @@ export interface RehearsedBucket {
   readonly bucketId: string | null;
   /** it will be cut, and its groups will wait */
   readonly paused: boolean;
-  /** who is subscribed now, counted as the cut counts */
+  /** who was subscribed when it was cut; else who is now, counted as the cut counts */
   readonly population: number;
   /** 0: it will not be cut */
   readonly groups: number;
@@ -158,9 +158,8 @@ function isClosed(state: string): boolean {
   return state === "done" || state === "cancelled" || state === "skipped";
 }
 
-function rehearsed(outlook: Outlook, moment: ForeseenMoment, population: number, policy: CutPolicy): RehearsedBucket {
+function rehearsed(outlook: Outlook, moment: ForeseenMoment, subscribed: number, policy: CutPolicy): RehearsedBucket {
   const { bucket, change } = moment;
-  const uncut = change === "skipped" || change === "dropped" ? 0 : groupCount(population, outlook.groupCount, policy);
   return {
     scheduleId: outlook.schedule.scheduleId,
     topic: outlook.topic,
@@ -172,8 +171,19 @@ function rehearsed(outlook: Outlook, moment: ForeseenMoment, population: number,
     change,
     bucketId: bucket?.bucketId ?? null,
     paused: outlook.topicPausedAt !== null || outlook.schedulePausedAt !== null,
-    population,
-    // a bucket that moves is cut anew
-    groups: change === "stands" ? (bucket?.groups ?? uncut) : uncut,
+    ...cutOf(outlook, moment, subscribed, policy),
   };
+}
+
+/** What was cut stays so, and what moves is cut anew. */
+function cutOf(
+  { groupCount: preset }: Outlook,
+  { bucket, change }: ForeseenMoment,
+  population: number,
+  policy: CutPolicy,
+): Pick<RehearsedBucket, "population" | "groups"> {
+  const cut = bucket?.cut ?? null;
+  if (change === "stands" && cut !== null) return cut;
+  if (change === "skipped" || change === "dropped") return { population, groups: 0 };
+  return { population, groups: groupCount(population, preset, policy) };
 }

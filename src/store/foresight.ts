@@ -76,8 +76,8 @@ export interface BucketThere {
   /** in the words of the view `bucket_progress` */
   readonly state: string;
   readonly cancelled: boolean;
-  /** cut already: that many groups */
-  readonly groups: number | null;
+  /** cut already: into so many groups, for so many people; null: not cut */
+  readonly cut: { readonly groups: number; readonly population: number } | null;
 }
 
 /**
@@ -99,12 +99,13 @@ export async function bucketsThere(
     expires_at_ms: number;
     state: string;
     cancelled: boolean;
-    groups: number | null;
+    groups: number;
+    population: number | null;
   }>(
     `select b.bucket_id, b.schedule_id, b.occurrence, b.round, p.state, b.cancelled_at is not null as cancelled,
        (extract(epoch from b.due_at) * 1000)::float8 as due_at_ms,
        (extract(epoch from b.expires_at) * 1000)::float8 as expires_at_ms,
-       case when b.cut_at is not null then p.groups end as groups
+       p.groups, b.population
      from carillon.time_buckets b
      -- fenced: the groups of these buckets are counted, not those of all
      cross join lateral (
@@ -125,7 +126,7 @@ export async function bucketsThere(
     expiresAtMs: row.expires_at_ms,
     state: row.state,
     cancelled: row.cancelled,
-    groups: row.groups,
+    cut: row.population === null ? null : { groups: row.groups, population: row.population },
   }));
 }
 

@@ -1,13 +1,15 @@
 import { zoneDataVersion } from "../../config.ts";
 import { explainUser } from "../../planner/explain.ts";
-import { previewSchedule } from "../../planner/preview.ts";
+import { previewSchedule, previewUnstored } from "../../planner/preview.ts";
 import { parseInstant } from "../../timetable/rule-check.ts";
 import { parser } from "../contract/contract.ts";
 import { explainQuery, previewQuery } from "../contract/foresight.ts";
 import { schedulePath } from "../contract/schedule.ts";
+import { ruleToPreview } from "../contract/subscription.ts";
 import { userPath } from "../contract/user.ts";
 import type { ApiDeps } from "../deps.ts";
 import { type Route, route } from "../route.ts";
+import { whenOf } from "./subscriptions.ts";
 
 /** What will happen, told before it does: docs/time.md, "Preview and explain". */
 export function foresightRoutes({ db }: ApiDeps): Route[] {
@@ -26,6 +28,17 @@ export function foresightRoutes({ db }: ApiDeps): Route[] {
           tzdata: zoneDataVersion,
         }),
       }),
+    }),
+    route({
+      method: "post",
+      path: "/schedules/preview",
+      scope: "admin",
+      query: parser(previewQuery, "?"),
+      body: parser(ruleToPreview),
+      run: async ({ query: { count, from }, body }) => {
+        const options = { count, fromMs: instantMs(from, "?from"), tzdata: zoneDataVersion };
+        return { status: 200, body: await previewUnstored(db, whenOf(body), body.zone, options) };
+      },
     }),
     route({
       method: "get",

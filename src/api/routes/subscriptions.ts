@@ -4,7 +4,7 @@ import type { PlaceQuery } from "../../store/place-times.ts";
 import type { SubscriptionRequest, When } from "../../store/subscription-request.ts";
 import { endSubscription, readSubscription, type Subscription, subscribe } from "../../store/subscriptions.ts";
 import { itemPointer, oneOrMany, parser, text } from "../contract/contract.ts";
-import { type NewSubscription, newSubscription } from "../contract/subscription.ts";
+import { type NewSubscription, newSubscription, type RuleToPreview } from "../contract/subscription.ts";
 import type { ApiDeps } from "../deps.ts";
 import { type Route, route } from "../route.ts";
 import { shownPlace } from "./schedules.ts";
@@ -56,7 +56,7 @@ function requestOf(item: NewSubscription, pointer: string): SubscriptionRequest 
 }
 
 /** The contract has made sure that there is exactly one of the four. */
-function whenOf({ at, daily, recurrence, timetable }: NewSubscription): When {
+export function whenOf({ at, daily, recurrence, timetable }: RuleToPreview): When {
   if (at !== undefined) return { at };
   if (daily !== undefined) return { daily };
   if (recurrence !== undefined) return { recurrence };
@@ -69,7 +69,7 @@ function whereOf({
   place,
   placeId,
   coordinates,
-}: Pick<NonNullable<NewSubscription["timetable"]>, "place" | "placeId" | "coordinates">): PlaceQuery {
+}: Pick<NonNullable<RuleToPreview["timetable"]>, "place" | "placeId" | "coordinates">): PlaceQuery {
   if (place !== undefined) return { key: place };
   if (placeId !== undefined) return { placeId };
   if (coordinates !== undefined) return coordinates;
