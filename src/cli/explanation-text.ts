@@ -32,7 +32,7 @@ function row(moment: ExplainedMoment): readonly unknown[] {
   return [dueAt, local, topic, what, answer(moment)];
 }
 
-/** "yes: 1 by webhook push to device-1; not 2 (destination disabled)" */
+/** "yes, by webhook push to device-1 (endpoint 1); not by memory (endpoint 2): muted" */
 function answer({ verdict, whyNot, deliveries }: ExplainedMoment): string {
   switch (verdict) {
     case "not sent":
@@ -40,8 +40,8 @@ function answer({ verdict, whyNot, deliveries }: ExplainedMoment): string {
     case "to be sent": {
       const reached = deliveries.filter(({ state }) => state === "to be sent").map(endpointText);
       const refused = deliveries.filter(({ state }) => state !== "to be sent");
-      const not = refused.map((each) => `not ${endpointText(each)} (${each.reason})`);
-      return `yes: ${[...reached, ...not].join("; ")}`;
+      const not = refused.map((each) => `not by ${endpointText(each)}: ${each.reason}`);
+      return [`yes, by ${reached.join(", by ")}`, ...not].join("; ");
     }
     case "recorded":
       return deliveries.map(recordedText).join("; ");
@@ -50,14 +50,15 @@ function answer({ verdict, whyNot, deliveries }: ExplainedMoment): string {
   }
 }
 
+/** "delivered by memory to device-1 (endpoint 1), 12 ms after" */
 function recordedText(delivery: ExplainedDelivery): string {
-  const { state, reason, latenessMs } = delivery;
-  const how = latenessMs === null ? (reason ?? "") : `${latenessMs} ms after`;
-  const by = delivery.ordinal === null ? "" : ` ${endpointText(delivery)}`;
-  return `${state}${by}${how === "" ? "" : ` (${how})`}`;
+  const { state, reason, latenessMs, ordinal } = delivery;
+  const by = ordinal === null ? state : `${state} by ${endpointText(delivery)}`;
+  if (latenessMs !== null) return `${by}, ${latenessMs} ms after`;
+  return reason === null || reason === state ? by : `${by}: ${reason}`;
 }
 
 function endpointText({ ordinal, channel, destination, address }: ExplainedDelivery): string {
-  const to = address === null ? "" : ` to ${address}`;
-  return `${ordinal} by ${[channel, destination].filter((part) => part !== null).join(" ")}${to}`;
+  const by = [channel, destination].filter((part) => part !== null).join(" ");
+  return `${by}${address === null ? "" : ` to ${address}`} (endpoint ${ordinal})`;
 }

@@ -14,8 +14,7 @@ export function planText({ at, through, liveNodes, schedules, buckets, faults }:
     buckets.length === 0 ? "" : tableOf(columns, buckets.slice(0, rowsMax).map(row)).trimEnd(),
     buckets.length > rowsMax ? `... and ${buckets.length - rowsMax} more; --json has them all.` : "",
     faults.map(({ scheduleId, text }) => `Schedule ${scheduleId} can't be planned: ${printable(text)}`).join("\n"),
-    `${schedules} schedules would be planned; ${buckets.length} moments, ${people} people, ${groups} groups. ` +
-      "Nothing was changed.",
+    `Schedules to plan: ${schedules}. Moments: ${buckets.length}, people: ${people}, groups: ${groups}. Nothing was changed.`,
   ];
   return `${parts.filter((part) => part !== "").join("\n\n")}\n`;
 }
