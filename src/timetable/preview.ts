@@ -37,6 +37,7 @@ export interface MissingDays extends Note {
 }
 
 const dayMs = 86_400_000;
+const firstWindowMs = dayMs;
 /** Days without a moment are told so far: as far as `nextOccurrenceAfter` looks for the next one. */
 const tellMissingMs = 400 * dayMs;
 
@@ -63,14 +64,18 @@ export function previewRule(
   };
 }
 
-/** Instants may coincide (offsets that meet), so all that are due at one are taken before the next is looked for. */
+/** In windows that grow where moments are dense; from one moment to the next where they are rare. */
 function nextOccurrences(rule: Rule, place: PlaceTimes | null, afterMs: number, count: number): Occurrence[] {
   const found: Occurrence[] = [];
+  let windowMs = firstWindowMs;
   for (let fromMs = afterMs; found.length < count; ) {
     const next = nextOccurrenceAfter(rule, place, fromMs);
     if (next === null) break;
-    found.push(...occurrencesBetween(rule, place, next.dueAtMs - 1, next.dueAtMs));
-    fromMs = next.dueAtMs;
+    const throughMs = next.dueAtMs + windowMs;
+    const within = occurrencesBetween(rule, place, fromMs, throughMs);
+    found.push(...within);
+    if (within.length > 1) windowMs *= 2;
+    fromMs = throughMs;
   }
   return found.slice(0, count);
 }
