@@ -6,6 +6,8 @@ import { foresightCommands } from "./foresight.ts";
 import { inspectCommands } from "./inspect.ts";
 import { keysCommand } from "./keys.ts";
 import { nodeCommands } from "./node.ts";
+import { placesCommand } from "./places.ts";
+import { timetablesCommand } from "./timetables.ts";
 import { versionCommand } from "./version.ts";
 
 /** Everything that a person types. Parsing throws what a verb throws, or commander's own error. */
@@ -19,6 +21,8 @@ export function createProgram(): Command {
     demoCommand(),
     ...inspectCommands(),
     ...foresightCommands(),
+    placesCommand(),
+    timetablesCommand(),
     keysCommand(),
     versionCommand(),
   ];

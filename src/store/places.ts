@@ -67,12 +67,15 @@ export async function readPlace(db: Database, key: string): Promise<Place> {
   return place;
 }
 
-/** Places in the order of their numbers, beginning behind `after`. */
-export async function listPlaces(db: Database, page: { after: number; limit: number }): Promise<Place[]> {
-  const { rows } = await db.pool.query<PlaceRow>(`${selectPlaces} where p.place_id > $1 order by p.place_id limit $2`, [
-    page.after,
-    page.limit,
-  ]);
+/** Places in the order of their numbers, beginning behind `after`; with a prefix, those whose keys begin with it. */
+export async function listPlaces(
+  db: Database,
+  page: { readonly after: number; readonly limit: number; readonly prefix?: string },
+): Promise<Place[]> {
+  const { rows } = await db.pool.query<PlaceRow>(
+    `${selectPlaces} where p.place_id > $1 and starts_with(p.key, $3) order by p.place_id limit $2`,
+    [page.after, page.limit, page.prefix ?? ""],
+  );
   return rows.map(placeOf);
 }
 

@@ -1,33 +1,17 @@
 import type pg from "pg";
-import { CarillonError, unreachable } from "../errors.ts";
-import { type CivilDate, compareDates, formatDate, localDate } from "../timetable/civil-time.ts";
-import { isTimetableKind, parseTimetable, type Timetable } from "../timetable/timetable.ts";
-import { compareVersions, type TimetableVersion, versionOn } from "../timetable/versions.ts";
+import { CarillonError } from "../errors.ts";
+import { formatDate, localDate } from "../timetable/civil-time.ts";
+import type { TimetableVersion } from "../timetable/versions.ts";
 import { codeOf, type Database } from "./database.ts";
 import { inTransaction } from "./executor.ts";
 import { readVersions, type StoredVersion, versionsOf } from "./timetable-versions.ts";
-
-/** What is to be changed of a timetable's versions. */
-export type VersionChange =
-  | (Said & { readonly kind: "add"; readonly effectiveFrom: CivilDate | null })
-  /** @property version its number, or the one that holds today by the date in UTC */
-  | (Said & {
-      readonly kind: "correct";
-      readonly version: number | "today";
-      readonly effectiveFrom?: CivilDate | null | undefined;
-    })
-  /** the version that begins on that date is corrected, or made */
-  | (Said & { readonly kind: "set"; readonly effectiveFrom: CivilDate | null })
-  | { readonly kind: "remove"; readonly version: number };
-
-interface Said {
-  /** as the timetable's kind has them */
-  readonly parameters: unknown;
-  /** left out: stays; null: none */
-  readonly note?: string | null | undefined;
-  /** the kind of timetable that the parameters are for; left out: whatever it is */
-  readonly of?: string;
-}
+import {
+  decideVersion,
+  type LockedTimetable,
+  type VersionChange,
+  versionsAfter,
+  type WantedVersion,
+} from "./version-change.ts";
 
 export interface ForeseenChange {
   readonly timetableId: number;
@@ -73,8 +57,8 @@ export async function changeVersions<T = never>(
       const timetable = await lockTimetable(client, name);
       const { timetableId } = timetable;
       const before = versionsOf(await readVersions(client, [timetableId]), timetableId);
-      const wanted = decide(timetable, before, change);
-      const foreseen = await foresee?.(client, { timetableId, name, before, after: applied(before, wanted) });
+      const wanted = decideVersion(timetable, before, change);
+      const foreseen = await foresee?.(client, { timetableId, name, before, after: versionsAfter(before, wanted) });
       if (dryRun) await client.query("savepoint before_dry_run");
       await write(client, timetableId, wanted);
       const [version] =
@@ -88,38 +72,9 @@ export async function changeVersions<T = never>(
   }
 }
 
-/** The versions of a timetable, ascending by the date on which they begin. @throws not_found */
-export async function listVersions(db: Database, name: string): Promise<readonly StoredVersion[]> {
-  const { rows } = await db.pool.query<{ timetable_id: number }>(
-    "select timetable_id from carillon.timetables where name = $1",
-    [name],
-  );
-  const [row] = rows;
-  if (row === undefined) throw noTimetable(name);
-  return versionsOf(await readVersions(db.pool, [row.timetable_id]), row.timetable_id);
-}
-
-/** @throws not_found, unknown_version */
-export async function readVersion(db: Database, name: string, version: number): Promise<StoredVersion> {
-  return found(name, await listVersions(db, name), version);
-}
-
 export function noTimetable(name: string): CarillonError {
   return new CarillonError("not_found", `There is no timetable named ${JSON.stringify(name)}.`);
 }
-
-interface LockedTimetable {
-  readonly timetableId: number;
-  readonly name: string;
-  readonly kind: string;
-  readonly lastVersion: number;
-  /** in UTC */
-  readonly today: CivilDate;
-}
-
-type Wanted =
-  | { readonly kind: "insert" | "update"; readonly version: TimetableVersion & Pick<StoredVersion, "note"> }
-  | { readonly kind: "remove"; readonly version: StoredVersion };
 
 async function lockTimetable(client: pg.PoolClient, name: string): Promise<LockedTimetable> {
   const { rows } = await client.query<{ timetable_id: number; kind: string; last_version: number; now_ms: number }>(
@@ -138,62 +93,7 @@ async function lockTimetable(client: pg.PoolClient, name: string): Promise<Locke
   };
 }
 
-/** Pure: what is to be written, if it may be. */
-function decide(timetable: LockedTimetable, versions: readonly StoredVersion[], change: VersionChange): Wanted {
-  if (change.kind === "remove") {
-    const version = found(timetable.name, versions, change.version);
-    if (version.effectiveFrom === null) throw hole(version, {});
-    return { kind: "remove", version };
-  }
-  if (change.of !== undefined && change.of !== timetable.kind) {
-    const detail = `The timetable ${JSON.stringify(timetable.name)} is of kind ${timetable.kind}, and stays so.`;
-    throw new CarillonError("invalid_request", detail, { pointer: "/kind" });
-  }
-  const said = parsed(timetable.kind, change.parameters);
-  const corrected = correctedBy(timetable, versions, change);
-  const effectiveFrom = change.effectiveFrom === undefined ? (corrected?.effectiveFrom ?? null) : change.effectiveFrom;
-  const other = versions.find((each) => each !== corrected && sameDate(each.effectiveFrom, effectiveFrom));
-  if (other !== undefined) throw overlap(other);
-  if (corrected !== undefined && corrected.effectiveFrom === null && effectiveFrom !== null) {
-    throw hole(corrected, { pointer: "/effectiveFrom" });
-  }
-  const note = change.note === undefined ? (corrected?.note ?? null) : change.note;
-  const version = corrected?.version ?? timetable.lastVersion + 1;
-  return {
-    kind: corrected === undefined ? "insert" : "update",
-    version: { version, effectiveFrom, timetable: said, note },
-  };
-}
-
-function parsed(kind: string, parameters: unknown): Timetable {
-  if (isTimetableKind(kind)) return parseTimetable(kind, parameters, "/parameters");
-  throw new CarillonError("internal", `This program knows no timetables of kind ${JSON.stringify(kind)}.`);
-}
-
-function correctedBy(
-  { name, today }: LockedTimetable,
-  versions: readonly StoredVersion[],
-  change: Exclude<VersionChange, { kind: "remove" }>,
-): StoredVersion | undefined {
-  switch (change.kind) {
-    case "add":
-      return undefined;
-    case "set":
-      return versions.find((each) => sameDate(each.effectiveFrom, change.effectiveFrom));
-    case "correct":
-      if (change.version !== "today") return found(name, versions, change.version);
-      return versionOn(versions, today) ?? undefined;
-    default:
-      return unreachable(change);
-  }
-}
-
-function applied(before: readonly TimetableVersion[], wanted: Wanted): TimetableVersion[] {
-  const others = before.filter(({ version }) => version !== wanted.version.version);
-  return (wanted.kind === "remove" ? others : [...others, wanted.version]).sort(compareVersions);
-}
-
-async function write(client: pg.PoolClient, timetableId: number, wanted: Wanted): Promise<void> {
+async function write(client: pg.PoolClient, timetableId: number, wanted: WantedVersion): Promise<void> {
   const { version } = wanted;
   if (wanted.kind === "remove") {
     await client.query("delete from carillon.timetable_versions where timetable_id = $1 and version = $2", [
@@ -222,28 +122,6 @@ async function readOne(
 ): Promise<StoredVersion[]> {
   const versions = versionsOf(await readVersions(client, [timetableId]), timetableId);
   return versions.filter((each) => each.version === version);
-}
-
-function sameDate(a: CivilDate | null, b: CivilDate | null): boolean {
-  return a === null || b === null ? a === b : compareDates(a, b) === 0;
-}
-
-function found(name: string, versions: readonly StoredVersion[], version: number): StoredVersion {
-  const one = versions.find((each) => each.version === version);
-  if (one !== undefined) return one;
-  throw new CarillonError("unknown_version", `The timetable ${JSON.stringify(name)} has no version ${version}.`);
-}
-
-function overlap({ version, effectiveFrom }: StoredVersion): CarillonError {
-  const begins = effectiveFrom === null ? "holds since ever" : `begins on ${formatDate(effectiveFrom)}`;
-  return new CarillonError("version_overlaps", `Version ${version} ${begins}, too: correct it, or say another date.`, {
-    pointer: "/effectiveFrom",
-  });
-}
-
-function hole({ version }: StoredVersion, where: { pointer?: string }): CarillonError {
-  const detail = `Version ${version} holds since ever: without it, dates before the next one begins would have no times.`;
-  return new CarillonError("timetable_hole", detail, where);
 }
 
 /** What plain SQL did meanwhile, without our lock, is found by the constraints. */

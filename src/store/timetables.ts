@@ -2,8 +2,16 @@ import type { Timetable } from "../timetable/timetable.ts";
 import type { Database } from "./database.ts";
 import { type Executor, inTransaction } from "./executor.ts";
 import { changeVersions, noTimetable } from "./timetable-change.ts";
-import { type StoredVersion, storedVersionOf, type VersionRow, versionColumns } from "./timetable-versions.ts";
+import {
+  readVersions,
+  type StoredVersion,
+  storedVersionOf,
+  type VersionRow,
+  versionColumns,
+  versionsOf,
+} from "./timetable-versions.ts";
 import { asNameTaken } from "./topics.ts";
+import { versionNumbered } from "./version-change.ts";
 
 /** A timetable with the version that holds today, by the date in UTC: places have their own. */
 export interface StoredTimetable extends StoredVersion {
@@ -61,6 +69,22 @@ export async function patchTimetable(db: Database, name: string, timetable: Time
   const { kind, ...parameters } = timetable;
   await changeVersions(db, name, { kind: "correct", version: "today", parameters, of: kind });
   return readTimetable(db, name);
+}
+
+/** The versions of a timetable, ascending by the date on which they begin. @throws not_found */
+export async function listVersions(db: Database, name: string): Promise<readonly StoredVersion[]> {
+  const { rows } = await db.pool.query<{ timetable_id: number }>(
+    "select timetable_id from carillon.timetables where name = $1",
+    [name],
+  );
+  const [row] = rows;
+  if (row === undefined) throw noTimetable(name);
+  return versionsOf(await readVersions(db.pool, [row.timetable_id]), row.timetable_id);
+}
+
+/** @throws not_found, unknown_version */
+export async function readVersion(db: Database, name: string, version: number): Promise<StoredVersion> {
+  return versionNumbered(name, await listVersions(db, name), version);
 }
 
 /** The numbers of the timetables with these names; a name that is missing in the result is unknown. */

@@ -1,7 +1,10 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { planDue } from "../../src/planner/plan.ts";
 import { type PlanOptions, planBatch, type SchedulePlan, type ScheduleToPlan } from "../../src/store/plan.ts";
+import { changeVersions } from "../../src/store/timetable-change.ts";
+import { createTopic } from "../../src/store/topics.ts";
 import { createEngine, type Engine } from "../support/engine.ts";
+import { minuteIn, seedTable, tableWith } from "../support/tables.ts";
 
 let engine: Engine;
 beforeAll(async () => {
@@ -270,4 +273,115 @@ describe("a moment that a correction moves", () => {
     await plan(ids, dueAtMs, "move");
     expect(await bucketsOf(ids)).toEqual([]);
   });
+});
+
+describe("what the rule no longer yields", () => {
+  it("loses its time bucket while nobody has claimed it, and gets it back when a second correction brings it back", async () => {
+    const topic = await createTopic(engine.db, "table", {});
+    const [later, sooner] = [minuteIn(40), minuteIn(30)];
+    const { scheduleIds } = await seedTable(engine.db, { name: "t", topic: topic.name, dueAtMs: { a: later } });
+    const set = (dueAtMs: Record<string, number>) =>
+      changeVersions(engine.db, "t", {
+        kind: "correct",
+        version: "today",
+        parameters: tableWith({ ...dueAtMs, b: later }),
+      });
+    await planDue(engine.db, options, never);
+    const [bucket] = await bucketsOf(scheduleIds);
+    await cutOnce(bucket?.bucket_id ?? "");
+    await set({});
+    await planDue(engine.db, options, never);
+    expect(await bucketsOf(scheduleIds)).toEqual([]);
+    await set({ a: sooner });
+    await planDue(engine.db, options, never);
+    expect(await bucketsOf(scheduleIds)).toMatchObject([{ due_at_ms: sooner, closed_as: null, groups: 0 }]);
+
+    const [again] = await bucketsOf(scheduleIds);
+    await cutOnce(again?.bucket_id ?? "");
+    await engine.claim({ bucketId: again?.bucket_id ?? "" });
+    await set({});
+    await planDue(engine.db, options, never);
+    expect(await bucketsOf(scheduleIds)).toMatchObject([{ due_at_ms: sooner, closed_as: null, groups: 1 }]);
+  });
+
+  const cutOnce = (bucketId: string) =>
+    engine.rows(
+      `insert into carillon.groups (bucket_id, group_number, first_slot, last_slot, mark_slot, not_before)
+       values ($1, 0, 0, 65535, 0, clock_timestamp())`,
+      [bucketId],
+    );
+});
+
+describe("a timetable that can't be read", () => {
+  it("keeps nobody else from being planned; attention shows it until it is set right", async () => {
+    const topic = await createTopic(engine.db, "unreadable", {});
+    const bad = await seedTable(engine.db, { name: "bad", topic: topic.name, dueAtMs: { a: minuteIn(20) }, places: 2 });
+    const good = await seedTable(engine.db, { name: "good", topic: topic.name, dueAtMs: { a: minuteIn(20) } });
+    const write = (parameters: unknown) =>
+      engine.rows(
+        `update carillon.timetable_versions set parameters = $1
+         where timetable_id = (select timetable_id from carillon.timetables where name = 'bad')`,
+        [JSON.stringify(parameters)],
+      );
+    const shown = () => engine.rows("select subject, why from carillon.attention where kind = 'schedules not planned'");
+    await write({ days: "none" });
+    expect(await planDue(engine.db, options, never)).toMatchObject({ schedules: 3, buckets: 1 });
+    expect(await bucketsOf(good.scheduleIds)).toHaveLength(1);
+    expect(await shown()).toEqual([
+      {
+        subject: "schedules: 2, of topics: unreadable",
+        why: expect.stringMatching(/^Version 1 of the timetable "bad" can't be read: /),
+      },
+    ]);
+    // tried again, but not at once
+    expect(await planDue(engine.db, options, never)).toMatchObject({ schedules: 0 });
+    await write(tableWith({ a: minuteIn(20) }));
+    expect(await planDue(engine.db, options, never)).toMatchObject({ schedules: 2, buckets: 2 });
+    expect(await bucketsOf(bad.scheduleIds)).toHaveLength(2);
+    expect(await shown()).toEqual([]);
+  });
+});
+
+it("reads each timetable once, however many schedules have it", async () => {
+  const topic = await createTopic(engine.db, "many", {});
+  const { scheduleIds } = await seedTable(engine.db, {
+    name: "many",
+    topic: topic.name,
+    dueAtMs: { a: minuteIn(50), b: minuteIn(51) },
+    places: 20,
+  });
+  const statements: string[] = [];
+  const places = new Set<unknown>();
+  const counting = {
+    ...engine.db,
+    pool: new Proxy(engine.db.pool, {
+      get(target, name) {
+        if (name !== "connect") return Reflect.get(target, name, target);
+        return async () => {
+          const client = await target.connect();
+          return new Proxy(client, {
+            get(inner, key) {
+              const value: unknown = Reflect.get(inner, key, inner);
+              if (typeof value !== "function") return value;
+              if (key !== "query") return value.bind(inner);
+              return (text: string, values: unknown[]) => {
+                statements.push(text);
+                return inner.query(text, values);
+              };
+            },
+          });
+        };
+      },
+    }),
+  };
+  const done = await planBatch(counting, options, (taken, nowMs) =>
+    taken.map((schedule) => {
+      places.add(schedule.place?.versions);
+      return planOf(schedule, nowMs, []);
+    }),
+  );
+  expect(done.schedules).toBe(scheduleIds.length);
+  expect(places.size).toBe(1);
+  expect(statements.filter((text) => text.includes("timetable_versions"))).toHaveLength(1);
+  expect(statements.length).toBeLessThan(8);
 });

@@ -1,12 +1,8 @@
 import { diffTimetable } from "../../planner/timetable-diff.ts";
-import {
-  type ChangedVersion,
-  changeVersions,
-  listVersions,
-  readVersion,
-  type VersionChange,
-} from "../../store/timetable-change.ts";
+import { type ChangedVersion, changeVersions } from "../../store/timetable-change.ts";
 import type { StoredVersion } from "../../store/timetable-versions.ts";
+import { listVersions, readVersion } from "../../store/timetables.ts";
+import type { VersionChange } from "../../store/version-change.ts";
 import { type CivilDate, formatDate } from "../../timetable/civil-time.ts";
 import { slotsOf } from "../../timetable/timetable.ts";
 import { namePath, parser } from "../contract/contract.ts";
