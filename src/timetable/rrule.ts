@@ -28,6 +28,8 @@ export interface RRule {
 export const countMax = 10_000;
 const intervalMax = 1_000_000;
 const textMax = 4_000;
+/** RFC 5545 has 53, but where a year has no 53rd Monday, rrule-temporal 2.2.8 yields the first of the next. */
+const ordinalMax = 52;
 const weekdays = ["MO", "TU", "WE", "TH", "FR", "SA", "SU"];
 const weekdayForm = /^([+-]?\d{1,2})?(MO|TU|WE|TH|FR|SA|SU)$/;
 const untilForm = /^(\d{4})(\d\d)(\d\d)(?:T(\d\d)(\d\d)(\d\d)(Z?))?$/;
@@ -123,8 +125,8 @@ function weekdayList(value: string, fault: Fault): string {
   for (const item of value.split(",")) {
     const [, ordinalText, day = ""] = weekdayForm.exec(item) ?? [];
     const ordinal = ordinalText === undefined ? null : Number(ordinalText);
-    if (day === "" || ordinal === 0 || Math.abs(ordinal ?? 1) > 53) {
-      throw fault(`${JSON.stringify(item)} in BYDAY is not a weekday like MO, 2MO or -1MO`);
+    if (day === "" || ordinal === 0 || Math.abs(ordinal ?? 1) > ordinalMax) {
+      throw fault(`${JSON.stringify(item)} in BYDAY is not a weekday like MO, 2MO or -1MO, counted to ${ordinalMax}`);
     }
     // without a number comes first, as nulls do in SQL
     days.set(`${ordinal ?? ""}${day}`, [weekdays.indexOf(day), ordinal ?? Number.NEGATIVE_INFINITY]);
@@ -168,6 +170,9 @@ function refuseWhatRfcRefuses(parts: ReadonlyMap<string, string>, frequency: Fre
   if (/\d/.test(parts.get("BYDAY") ?? "")) {
     only("BYDAY", ["YEARLY", "MONTHLY"]);
     if (parts.has("BYWEEKNO")) throw fault("BYDAY has no numbers beside BYWEEKNO");
+    // allowed by the RFC, but rrule-temporal 2.2.8 then forgets the weekdays without numbers
+    const isMixed = /(^|,)[A-Z]/.test(parts.get("BYDAY") ?? "");
+    if (isMixed && frequency === "YEARLY") throw fault("In a yearly rule, BYDAY has numbers everywhere or nowhere");
   }
   const others = [...parts.keys()].some((name) => name.startsWith("BY") && name !== "BYSETPOS");
   if (parts.has("BYSETPOS") && !others) throw fault("BYSETPOS chooses among what another BY part gives");

@@ -5,7 +5,8 @@ const sourceRoot = new URL("../../src/", import.meta.url);
 
 /**
  * Ways to make an instant out of a wall time. Luxon's resolve a repeated time by today's date; JavaScript's by the
- * process' zone. Only civil-time.ts decides, by the schedule's own policy.
+ * process' zone; the library for recurrences leaves out what clocks leave out. Only civil-time.ts decides, by the
+ * schedule's own policy.
  */
 const resolving: readonly [string, RegExp][] = [
   [
@@ -17,10 +18,19 @@ const resolving: readonly [string, RegExp][] = [
   ["a zone's offset", /\bIANAZone\b/],
   ["a Date from local parts", /\bnew Date\(\s*[^(),]+,/],
   ["local setters of a Date", /\.set(FullYear|Month|Date|Hours|Minutes)\(/],
-  ["Temporal's resolver", /\b(toZonedDateTime|disambiguation)\b/],
+  ["Temporal's resolver", /\b(toZonedDateTime|disambiguation|ZonedDateTime\s*\.\s*from|PlainDateTime|withTimeZone)\b/],
+  ["a recurrence in a zone of its own", /\bTZID=(?!UTC:)|\btzid\s*:/],
+  ["a recurrence without a zone, which is the process'", /\bDTSTART:\S|\bdtstart\s*:/],
+  ["a Date from local text", /\b(new Date|Date\.parse)\(\s*[`"'](?![^`"']*Z[`"'])/],
+  ["the text of a Date without its zone", /\bnew Date\(\s*[^()]*\.(slice|replace)\(/],
 ];
 /** adhan reads the local parts of a Date and never its instant, so prayer.ts has to make one. */
 const allowed = new Set(["timetable/civil-time.ts", "timetable/prayer.ts: a Date from local parts"]);
+/** Who may know a library that has zones in it. */
+const libraries: readonly [RegExp, readonly string[]][] = [
+  [/from "rrule-temporal"/, ["timetable/recurrence.ts"]],
+  [/from "(temporal-polyfill|@js-temporal)|\bTemporal\s*\./, []],
+];
 
 /** What a pure file may not read. */
 const impure: readonly [string, RegExp][] = [
@@ -46,6 +56,13 @@ describe("wall time", () => {
     expect(offences).toEqual([]);
   });
 
+  it("is not in reach of a library that has zones of its own, but for where it is expanded as floating time", () => {
+    for (const [library, users] of libraries) {
+      expect(files.filter((file) => library.test(read(file)))).toEqual(users);
+    }
+    expect(read("timetable/recurrence.ts")).toContain("DTSTART;TZID=UTC:");
+  });
+
   it("is not resolved in SQL by a zone other than UTC", () => {
     const sql = new URL("../../db/", import.meta.url);
     const offences = readdirSync(sql, { recursive: true, encoding: "utf8" })
@@ -61,6 +78,17 @@ describe("wall time", () => {
     "new Date(year, month, day)",
     "date.setHours(2)",
     "IANAZone.create(zone).offset(ms)",
+    `DTSTART;TZID=\${zone}:20261025T023000`,
+    "DTSTART:20261025T023000",
+    'new RRuleTemporal({ freq: "DAILY", tzid: zone })',
+    "new RRuleTemporal({ rruleString, dtstart: start })",
+    "Temporal.PlainDateTime.from(text)",
+    "Temporal.ZonedDateTime.from(text)",
+    "moment.withTimeZone(zone)",
+    'new Date("2026-10-25T02:30:00")',
+    `new Date(\`\${date}T\${time}\`)`,
+    `Date.parse(\`\${local}\`)`,
+    "new Date(text.slice(0, 19))",
   ])("would be found in %j", (text) => {
     expect(found(text, resolving)).not.toEqual([]);
   });
@@ -69,6 +97,10 @@ describe("wall time", () => {
     "DateTime.fromMillis(dueAtMs, { zone })",
     "new Date(dueAtMs)",
     "new Date(Math.max(a, b))",
+    `Date.parse(\`\${local}Z\`)`,
+    'new Date("2026-10-25T02:30:00Z")',
+    "new Date(Date.parse(text))",
+    `DTSTART;TZID=UTC:\${start}`,
     "date.setUTCHours(2)",
   ])("is not what %j resolves", (text) => {
     expect(found(text, resolving)).toEqual([]);

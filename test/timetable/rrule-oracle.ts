@@ -24,6 +24,8 @@ export function expand(rrule: string, start: string, throughMs: number): number[
     found.push(...chosen.filter((ms) => ms >= startMs && ms <= lastMs));
     period = [];
   };
+  const isDay = dayTest(startMs, parts);
+  const times = timesOf(startMs, parts);
   const firstDay = firstDayOfPeriod(startMs, parts);
   for (let day = firstDay; ; day += dayMs) {
     const number = periodOf(day, startMs, parts);
@@ -32,7 +34,7 @@ export function expand(rrule: string, start: string, throughMs: number): number[
       periodNumber = number;
       if (found.length >= count || day > lastMs) break;
     }
-    if (isDay(day, startMs, parts)) period.push(...timesOf(startMs, parts).map((ms) => day + ms));
+    if (isDay(day)) period.push(...times.map((ms) => day + ms));
   }
   return found.slice(0, count);
 }
@@ -77,36 +79,41 @@ function weekNumber(ms: number, parts: Parts): number {
   return Math.floor((Math.floor(ms / dayMs) - 3 - weekdays.indexOf(parts.get("WKST") ?? "MO")) / 7);
 }
 
-function isDay(day: number, startMs: number, parts: Parts): boolean {
-  const [date, start] = [new Date(day), new Date(startMs)];
-  const [months, monthDays, byDay] = [numbers(parts, "BYMONTH"), numbers(parts, "BYMONTHDAY"), parts.get("BYDAY")];
+/** Says of any day whether the parts let it through. */
+function dayTest(startMs: number, parts: Parts): (day: number) => boolean {
+  const start = new Date(startMs);
+  const [months, monthDays] = [numbers(parts, "BYMONTH"), numbers(parts, "BYMONTHDAY")];
+  const byDay = parts.get("BYDAY")?.split(",");
   const frequency = parts.get("FREQ");
-  const inMonth = daysIn(date.getUTCFullYear(), date.getUTCMonth());
-  const monthDay = date.getUTCDate();
-  if (months.length > 0 && !months.includes(date.getUTCMonth() + 1)) return false;
-  if (monthDays.length > 0 && !monthDays.some((each) => each === monthDay || each === monthDay - inMonth - 1))
-    return false;
-  if (byDay !== undefined) return byDay.split(",").some((each) => isWeekday(each, date, parts));
-  // what no part says, the start says
-  if (frequency === "WEEKLY") return date.getUTCDay() === start.getUTCDay();
-  if (monthDays.length > 0 || frequency === "DAILY") return true;
-  if (monthDay !== start.getUTCDate()) return false;
-  return frequency === "MONTHLY" || months.length > 0 || date.getUTCMonth() === start.getUTCMonth();
+  const ofYear = frequency === "YEARLY" && months.length === 0;
+  return (day) => {
+    const date = new Date(day);
+    const inMonth = daysIn(date.getUTCFullYear(), date.getUTCMonth());
+    const monthDay = date.getUTCDate();
+    if (months.length > 0 && !months.includes(date.getUTCMonth() + 1)) return false;
+    if (monthDays.length > 0 && !monthDays.some((each) => each === monthDay || each === monthDay - inMonth - 1)) {
+      return false;
+    }
+    if (byDay !== undefined) return byDay.some((each) => isWeekday(each, date, ofYear));
+    // what no part says, the start says
+    if (frequency === "WEEKLY") return date.getUTCDay() === start.getUTCDay();
+    if (monthDays.length > 0 || frequency === "DAILY") return true;
+    if (monthDay !== start.getUTCDate()) return false;
+    return frequency === "MONTHLY" || months.length > 0 || date.getUTCMonth() === start.getUTCMonth();
+  };
 }
 
 /** "MO", or "2MO": the second of its month, or of its year in a yearly rule without BYMONTH. */
-function isWeekday(text: string, date: Date, parts: Parts): boolean {
+function isWeekday(text: string, date: Date, ofYear: boolean): boolean {
   if (weekdays[date.getUTCDay()] !== text.slice(-2)) return false;
   const ordinal = Number(text.slice(0, -2));
   if (ordinal === 0) return true;
-  const ofYear = parts.get("FREQ") === "YEARLY" && !parts.has("BYMONTH");
   const [year, month] = [date.getUTCFullYear(), date.getUTCMonth()];
   const first = ofYear ? Date.UTC(year, 0) : Date.UTC(year, month);
-  const behind = ofYear ? Date.UTC(year + 1, 0) : Date.UTC(year, month + 1);
-  const same = Array.from({ length: (behind - first) / dayMs }, (_, index) => first + index * dayMs).filter(
-    (ms) => new Date(ms).getUTCDay() === date.getUTCDay(),
-  );
-  return same.at(ordinal > 0 ? ordinal - 1 : ordinal) === date.getTime();
+  const last = (ofYear ? Date.UTC(year + 1, 0) : Date.UTC(year, month + 1)) - dayMs;
+  // so many of the same weekday from here to either end, this one included
+  const [behind, ahead] = [date.getTime() - first, last - date.getTime()].map((ms) => Math.floor(ms / (7 * dayMs)) + 1);
+  return ordinal === behind || ordinal === -(ahead ?? 0);
 }
 
 function timesOf(startMs: number, parts: Parts): number[] {
@@ -125,6 +132,14 @@ function numbers(parts: Parts, name: string): number[] {
   return parts.get(name)?.split(",").map(Number) ?? [];
 }
 
+/** Not the 30th of February and the like, which are refused. */
+function hasADay(rrule: string): boolean {
+  const parts: Parts = new Map(rrule.split(";").map((part) => part.split("=") as [string, string]));
+  const [months, monthDays] = [numbers(parts, "BYMONTH"), numbers(parts, "BYMONTHDAY")];
+  if (months.length === 0 || monthDays.length === 0) return true;
+  return months.some((month) => monthDays.some((day) => Math.abs(day) <= daysIn(2024, month - 1)));
+}
+
 const some = (min: number, max: number, maxLength: number) =>
   fc
     .array(
@@ -133,12 +148,18 @@ const some = (min: number, max: number, maxLength: number) =>
     )
     .map((values) => values.join(","));
 const days = fc.subarray(weekdays, { minLength: 1 });
-const ordinals = (most: number) =>
+/** counted from the beginning or the end; among them weekdays without a number, in a month */
+const ordinals = (most: 5 | 52) =>
   fc.array(
-    fc.tuple(fc.integer({ min: -most, max: most }), fc.constantFrom(...weekdays)).map(([n, day]) => `${n || ""}${day}`),
+    fc
+      .tuple(
+        fc.integer({ min: -most, max: most }).filter((n) => n !== 0 || most === 5),
+        fc.constantFrom(...weekdays),
+      )
+      .map(([n, day]) => `${n || ""}${day}`),
     { minLength: 1, maxLength: 3 },
   );
-const often = <T>(arbitrary: fc.Arbitrary<T>) => fc.option(arbitrary, { nil: undefined, freq: 1 });
+const often = <T>(arbitrary: fc.Arbitrary<T>) => fc.option(arbitrary, { nil: undefined, freq: 2 });
 
 /** RRULEs without an end, in the parts that are usual and those that are hard. */
 export const endlessRRules = fc.constantFrom("DAILY", "WEEKLY", "MONTHLY", "YEARLY").chain((frequency) =>
@@ -152,7 +173,7 @@ export const endlessRRules = fc.constantFrom("DAILY", "WEEKLY", "MONTHLY", "YEAR
       BYMONTHDAY: frequency === "WEEKLY" ? fc.constant(undefined) : often(some(-31, 31, 4)),
       BYDAY: often(
         frequency === "MONTHLY" || frequency === "YEARLY"
-          ? fc.oneof(days, ordinals(frequency === "MONTHLY" ? 5 : 53)).map((list) => list.join(","))
+          ? fc.oneof(days, ordinals(frequency === "MONTHLY" ? 5 : 52)).map((list) => list.join(","))
           : days.map((list) => list.join(",")),
       ),
       BYHOUR: fc.option(fc.constantFrom("0", "2,3", "23,1"), { nil: undefined, freq: 3 }),
@@ -170,7 +191,8 @@ export const endlessRRules = fc.constantFrom("DAILY", "WEEKLY", "MONTHLY", "YEAR
         return name !== "BYMONTHDAY" || !/\d/.test(record.BYDAY ?? "") || value === "";
       });
       return [["FREQ", frequency], ...kept].map((part) => part.join("=")).join(";");
-    }),
+    })
+    .filter(hasADay),
 );
 
 const ends = fc.oneof(
