@@ -9,6 +9,7 @@ import { CarillonError } from "./errors.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 import { type Logger, rateLimited } from "./logger.ts";
 import { runPlanner } from "./planner/planner.ts";
+import type { CutOptions } from "./store/cut.ts";
 import { type Database, openDatabase } from "./store/database.ts";
 import { assertMigrated } from "./store/migrate.ts";
 import { adoptZoneData } from "./store/zone-data.ts";
@@ -33,6 +34,12 @@ const groupsPerNode = 4;
 const groupFloor = 500;
 const cutBatch = 1000;
 
+/** How a planning node with this configuration cuts moments into groups. */
+export function cutOptions({ lease, planner }: Config): CutOptions {
+  const { groupTarget } = planner;
+  return { groupTarget, groupsPerNode, groupFloor, aliveMs: lease.leaseMs * aliveLeases, batch: cutBatch };
+}
+
 /**
  * The sending and the planning part of a node.
  * @param channels for tests; by default those that the configuration allows
@@ -43,7 +50,7 @@ export async function startWorkerNode(
   channels: readonly Channel[] = [webhookChannel(config)],
 ): Promise<Worker> {
   const databaseUrl = requireDatabaseUrl(config);
-  const { leadMs, horizonMs, groupTarget } = config.planner;
+  const { leadMs, horizonMs } = config.planner;
   const { pollMs, drainMs } = config.worker;
   const faults = rateLimited(logger);
   const open = (part: string, max: number): Database =>
@@ -82,7 +89,7 @@ export async function startWorkerNode(
       db,
       jobsDb: open("planner jobs", 4),
       options: { horizonMs, leadMs, pollMs, drainMs, tzdata },
-      cut: { groupTarget, groupsPerNode, groupFloor, aliveMs: config.lease.leaseMs * aliveLeases, batch: cutBatch },
+      cut: cutOptions(config),
       logger,
       faults,
     },

@@ -3,6 +3,9 @@ import { hostname } from "node:os";
 import { z } from "zod";
 import { CarillonError } from "./errors.ts";
 
+/** The version of the zone data that this process reckons with, "2026b". */
+export const zoneDataVersion = process.versions.tz ?? "unknown";
+
 export const logLevels = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
 export type LogLevel = (typeof logLevels)[number];
 

@@ -14,6 +14,7 @@ import { mount, type Route } from "./route.ts";
 import { bucketRoutes } from "./routes/buckets.ts";
 import { destinationRoutes } from "./routes/destinations.ts";
 import { endpointRoutes } from "./routes/endpoints.ts";
+import { foresightRoutes } from "./routes/foresight.ts";
 import { placeRoutes } from "./routes/places.ts";
 import { scheduleRoutes } from "./routes/schedules.ts";
 import { subscriptionRoutes } from "./routes/subscriptions.ts";
@@ -53,6 +54,8 @@ export function routesOf(deps: ApiDeps): Route[] {
     ...muteRoutes(deps),
     ...endpointRoutes(deps),
     ...subscriptionRoutes(deps),
+    // before those of schedules: "preview" is none's number
+    ...foresightRoutes(deps),
     ...scheduleRoutes(deps),
     ...bucketRoutes(deps),
   ];

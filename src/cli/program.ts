@@ -2,6 +2,7 @@ import { Command } from "commander";
 import { version } from "../app.ts";
 import { demoCommand } from "./demo.ts";
 import { devCommand } from "./dev.ts";
+import { foresightCommands } from "./foresight.ts";
 import { importCommand } from "./import.ts";
 import { inspectCommands } from "./inspect.ts";
 import { keysCommand } from "./keys.ts";
@@ -21,6 +22,7 @@ export function createProgram(): Command {
     demoCommand(),
     importCommand(),
     ...inspectCommands(),
+    ...foresightCommands(),
     placesCommand(),
     timetablesCommand(),
     keysCommand(),

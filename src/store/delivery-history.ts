@@ -1,4 +1,5 @@
 import type { Database } from "./database.ts";
+import type { Executor } from "./executor.ts";
 import { findUser } from "./users.ts";
 
 /** One delivery of a user's, as the function `delivery_history` has it. */
@@ -30,13 +31,30 @@ export interface DeliveryRecord {
  */
 export async function deliveryHistory(db: Database, userId: string, limit: number): Promise<DeliveryRecord[]> {
   await findUser(db.pool, userId);
-  const { rows } = await db.pool.query<HistoryRow>(
+  return readHistory(db.pool, "order by due_at desc, bucket_id desc, ordinal limit $2", [userId, limit]);
+}
+
+/** What the ledger has of a user's moments due in (fromMs, throughMs], both epoch milliseconds. */
+export function deliveriesBetween(
+  executor: Executor,
+  userId: string,
+  fromMs: number,
+  throughMs: number,
+): Promise<DeliveryRecord[]> {
+  return readHistory(
+    executor,
+    `where due_at > to_timestamp($2::float8 / 1000) and due_at <= to_timestamp($3::float8 / 1000)
+     order by due_at, bucket_id, ordinal`,
+    [userId, fromMs, throughMs],
+  );
+}
+
+async function readHistory(executor: Executor, which: string, values: readonly unknown[]): Promise<DeliveryRecord[]> {
+  const { rows } = await executor.query<HistoryRow>(
     `select due_at, topic, state, reason, accepted_at, lateness_ms, attempt, channel, ordinal, http_status, detail,
             bucket_id, schedule_id, occurrence, round
-     from carillon.delivery_history($1)
-     order by due_at desc, bucket_id desc, ordinal
-     limit $2`,
-    [userId, limit],
+     from carillon.delivery_history($1) ${which}`,
+    [...values],
   );
   return rows.map((row) => ({
     dueAt: row.due_at,

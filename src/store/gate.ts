@@ -1,19 +1,35 @@
 /*
  * The gate: who is not to be sent to, though a moment of theirs has come. Asked of each chunk inside the statement of its
- * intent, and by `explain` ahead of the moment: one definition for both.
+ * intent, and ahead of the moment by what explains it (foresight.ts): one definition for both.
  */
 
+/** Whether a moment that is due at `dueAt` is one of the subscription's: who joined later, or left before, has no part. */
+export const hasPart = (subscription: string, dueAt: string) =>
+  `${subscription}.subscribed_at <= ${dueAt} and (${subscription}.ended_at is null or ${subscription}.ended_at > ${dueAt})`;
+
+/** Where the user at a position can be reached, as `e`; null for nowhere. */
+export const endpointsOf = (position: string) => `
+  left join lateral (
+    select e.ordinal, e.channel, e.destination_id, e.address, e.zone, e.locale
+    from carillon.endpoints e
+    where e.hash_slot = ${position}.hash_slot and e.user_number = ${position}.user_number and e.gone_at is null
+    order by e.ordinal
+    limit 20
+  ) e on true`;
+
 /**
- * What the gate asks of many members at once: CTEs `muted` (the users of `page` that are muted now, for the topic of the
+ * What the gate asks of many members at once: CTEs `muted` (the users of `page` that are muted, for the topic of the
  * CTE `held` or for all) and `disabled` (destinations that are switched off).
+ *
+ * @param at the time that mutes are judged by, in SQL; the intent's is the clock as it reads it
  */
-export const mutedIn = (page: string) => `
+export const mutedIn = (page: string, at = "carillon.clock()") => `
   muted as materialized (
     select m.user_number
     from carillon.mutes m
     where m.hash_slot between (select min(hash_slot) from ${page}) and (select max(hash_slot) from ${page})
       and m.topic_id in (0, (select topic_id from held))
-      and m.muted_until > carillon.clock()
+      and m.muted_until > ${at}
   ), disabled as materialized (
     select destination_id from carillon.destinations where disabled_at is not null
   )`;

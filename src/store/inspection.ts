@@ -198,3 +198,11 @@ async function readClocks(executor: Executor): Promise<Pick<Status, "clock" | "d
   const isReal = speed === 1 && clockMs === realMs;
   return { clock: new Date(clockMs), developmentClock: isReal ? null : { realTime: new Date(realMs), speed } };
 }
+
+/** The time that due instants are compared with. */
+export async function readNow(executor: Executor): Promise<Date> {
+  const { rows } = await executor.query<{ clock: Date }>("select carillon.clock() as clock");
+  const [row] = rows;
+  if (row === undefined) throw new Error("no clock");
+  return row.clock;
+}

@@ -1,7 +1,7 @@
 import type { Fence } from "./claim.ts";
 import type { Executor } from "./executor.ts";
-import { gateOfMany, hasLeft, mutedOfMany } from "./gate.ts";
-import { type Chunk, type ChunkRow, chunkOf, endpointsOf, mayBeSent, roll, rollColumns } from "./intent.ts";
+import { endpointsOf, gateOfMany, hasLeft, hasPart, mutedOfMany } from "./gate.ts";
+import { type Chunk, type ChunkRow, chunkOf, mayBeSent, roll, rollColumns } from "./intent.ts";
 
 /** The first and only chunk of a small group. */
 export interface SmallIntent {
@@ -46,8 +46,7 @@ const intendManyText = `
         where s.schedule_id = h.schedule_id
           and (s.hash_slot, s.user_number) > (h.mark_slot, h.mark_user)
           and s.hash_slot <= h.last_slot
-          and s.subscribed_at <= h.due_at
-          and (s.ended_at is null or s.ended_at > h.due_at)
+          and ${hasPart("s", "h.due_at")}
         order by s.hash_slot, s.user_number
         limit h.most + 1
       ) s

@@ -1,6 +1,6 @@
 import type { Fence } from "./claim.ts";
 import type { Executor, Statement } from "./executor.ts";
-import { gate, hasLeft, mutedIn } from "./gate.ts";
+import { endpointsOf, gate, hasLeft, hasPart, mutedIn } from "./gate.ts";
 
 /** A member that is to be sent to under an intent that stands. */
 export interface Member {
@@ -82,15 +82,6 @@ const held = `
     where g.bucket_id = $1 and g.group_number = $2 and g.epoch = $3 and g.claim_token = $4 and g.next_chunk = $5
       and ($8::int is not null or (${mayBeSent}))
   )`;
-
-export const endpointsOf = (position: string) => `
-  left join lateral (
-    select e.ordinal, e.channel, e.destination_id, e.address, e.zone, e.locale
-    from carillon.endpoints e
-    where e.hash_slot = ${position}.hash_slot and e.user_number = ${position}.user_number and e.gone_at is null
-    order by e.ordinal
-    limit 20
-  ) e on true`;
 
 /**
  * All members of a chunk in one row: their arrays for the ledger, and what sending needs of them, a line each. One row for
@@ -184,8 +175,7 @@ const intendStatement: Statement = {
         where s.schedule_id = h.schedule_id
           and (s.hash_slot, s.user_number) > (h.mark_slot, h.mark_user)
           and s.hash_slot <= h.last_slot
-          and s.subscribed_at <= h.due_at
-          and (s.ended_at is null or s.ended_at > h.due_at)
+          and ${hasPart("s", "h.due_at")}
         order by s.hash_slot, s.user_number
         limit $6
       ) s

@@ -40,7 +40,10 @@ export async function assertZonesHold(executor: Executor, stored: OwnZones["stor
  *
  * @throws user_zone_missing, pointing into the request
  */
-export function inOwnZone({ userId, when }: SubscriptionRequest, { given, stored }: OwnZones): When {
+export function inOwnZone(
+  { userId, when }: Pick<SubscriptionRequest, "userId" | "when">,
+  { given, stored }: OwnZones,
+): When {
   if (!followsUser(when)) return when;
   const zone = given.get(userId) ?? stored.get(userId);
   if (zone === undefined) {

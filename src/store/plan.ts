@@ -146,9 +146,9 @@ async function makeBuckets(
 
 /**
  * What a plan changes of buckets that are there. What was planned under newer zone data than ours stays as it is: while
- * nodes are updated one after another, the same moment must not go back and forth.
+ * nodes are updated one after another, the same moment must not go back and forth. (Pure: whoever looks ahead asks it, too.)
  */
-function changesTo({ schedule, buckets, moves, gone }: SchedulePlan, tzdata: string | null) {
+export function changesTo({ schedule, buckets, moves, gone }: SchedulePlan, tzdata: string | null) {
   const ours = schedule.movable.filter(({ tzdata: theirs }) => theirs === null || tzdata === null || theirs <= tzdata);
   const due = new Map([...buckets, ...moves].map(({ occurrence, dueAtMs }) => [occurrence, Math.round(dueAtMs)]));
   const moved = ours.flatMap(({ bucketId, occurrence, dueAtMs }) => {

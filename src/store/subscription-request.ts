@@ -111,6 +111,24 @@ export async function resolveRequests(
   return { items: items.map(withUsualZone), destinations, ownZones: zones.stored, nowMs, clockSpeed };
 }
 
+/**
+ * The rule that a request for a subscription would mean, with nobody who subscribes. Whether it still comes is not asked.
+ *
+ * @param zone of the user who would subscribe
+ * @throws what `resolveRequests` throws of a rule, each with its pointer, but past_instant and never_occurs
+ */
+export async function resolveWhen(
+  executor: Executor,
+  when: When,
+  zone: string | undefined,
+): Promise<{ readonly rule: Rule; readonly place: FoundPlace | null }> {
+  if (zone !== undefined) assertZone(zone, "/zone");
+  const nobody = "";
+  const given = new Map(zone === undefined ? [] : [[nobody, zone] as const]);
+  const places = await placesOf(executor, [{ when }]);
+  return parseWhen(inOwnZone({ userId: nobody, when }, { given, stored: new Map() }), places);
+}
+
 type FoundRule = Pick<ResolvedRequest, "rule" | "place" | "nextDueAtMs">;
 
 /**
@@ -160,7 +178,7 @@ function parseWhen(
 
 async function placesOf(
   executor: Executor,
-  requests: readonly SubscriptionRequest[],
+  requests: readonly Pick<SubscriptionRequest, "when">[],
 ): Promise<Map<string, FoundPlace>> {
   const queries = new Map<string, PlaceQuery>();
   for (const { when } of requests) {

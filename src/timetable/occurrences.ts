@@ -188,8 +188,8 @@ function offsetSuffix(minutes: number): string {
   return minutes > 0 ? `+${minutes}m` : `${minutes}m`;
 }
 
-/** The dates whose moments, moved by the rule's offsets, may lie in the window: `days` more to either side. */
-function datesAround(rule: Bounded, zone: string, fromMs: number, throughMs: number, days: number): CivilDate[] {
+/** The rule's dates whose moments, moved by its offsets, may lie in the window: `days` more to either side. */
+export function datesAround(rule: Bounded, zone: string, fromMs: number, throughMs: number, days: number): CivilDate[] {
   const first = addDays(localDate(fromMs - Math.max(...rule.offsetsMinutes) * minuteMs, zone), -days);
   const last = addDays(localDate(throughMs - Math.min(...rule.offsetsMinutes) * minuteMs, zone), days);
   return [...datesThrough(first, last)].filter((date) => isWithin(rule, date));

@@ -249,6 +249,26 @@ describe("docs/time.md", () => {
     expect(said.get("highLatitudeRule")?.words).toEqual(highLatitudeRules);
   });
 
+  it("lists why a moment is not sent, and what a preview notes", () => {
+    const codesIn = (file: string, union: RegExp) =>
+      [...(union.exec(read(file))?.[0] ?? "").matchAll(/"([a-z_]+)"/g)].map(([, code = ""]) => code);
+    const said = [
+      ...(read("docs/time.md")
+        .split("## Preview and explain")[1]
+        ?.matchAll(/^\|(.*?)\|/gm) ?? []),
+    ]
+      .flatMap(([, cell = ""]) => [...cell.matchAll(/`([a-z]+_[a-z_]+|missed|cancelled|expired|refused|unreadable)`/g)])
+      .map(([, code = ""]) => code);
+    const known = [
+      ...codesIn("src/planner/why-not.ts", /export type WhyNotCode =[^;]*;/),
+      ...codesIn("src/timetable/wall-time-notes.ts", /interface WallTimeNote \{[^}]*\}/),
+      "on_another_date",
+      "unreadable",
+    ];
+    expect(known.length).toBeGreaterThan(15);
+    expect(said.sort()).toEqual(known.sort());
+  });
+
   it("lists the kinds of timetables, and the slots of those that have fixed ones", () => {
     const rows = rowsOf("docs/time.md", /^`(prayer|sun|weekly|table)`$/);
     expect(rows.map(([kind = ""]) => kind.slice(1, -1))).toEqual(timetableKinds);

@@ -22,6 +22,8 @@ if (hasTemporal === "true") await import("temporal-polyfill/global");
 // only now, so that nothing has seen the day before
 const { planSchedule } = await import("../../src/planner/plan.ts");
 const { parseRule } = await import("../../src/timetable/rule-check.ts");
+const { parsePrayerTimetable } = await import("../../src/timetable/prayer.ts");
+const { sinceEver } = await import("../../src/timetable/versions.ts");
 
 const hourMs = 3_600_000;
 const zones = ["Europe/Berlin", "America/Santiago", "Australia/Lord_Howe", "Pacific/Apia", "Asia/Kathmandu", "UTC"];
@@ -59,7 +61,8 @@ const plans = nows.flatMap((now) =>
         movable: [],
         expiresAfterMs: 600_000,
         catchUp: "all",
-        place: rule.kind === "timetable" ? { ...place, timetable: { kind: "prayer", parameters: {} } } : null,
+        place: rule.kind === "timetable" ? { ...place, versions: sinceEver(parsePrayerTimetable({})) } : null,
+        fault: null,
       } as const;
       const { buckets, nextDueAtMs } = planSchedule(schedule, nowMs, 40 * hourMs);
       return { rule, now, buckets, nextDueAtMs };

@@ -64,23 +64,32 @@ export const subscriptionPatch = z
   .strictObject(whereFields)
   .refine((where) => countPlaces(where) === 1, "Say where by exactly one of place, placeId and coordinates");
 
+const when = {
+  /** RFC 3339 */
+  at: text(0, 64).optional(),
+  daily: daily.optional(),
+  recurrence: recurrence.optional(),
+  timetable: timetable.optional(),
+  /** of the user */
+  zone: zoneText.optional(),
+};
+const saysWhen = ({ at, daily, recurrence, timetable }: { readonly [field in keyof typeof when]?: unknown }) =>
+  countGiven(at, daily, recurrence, timetable) === 1;
+const howToSayWhen = "Say when by exactly one of at, daily, recurrence and timetable";
+
 export const newSubscription = z
   .strictObject({
     userId: userIdText,
     topic: text(1, 100),
-    /** RFC 3339 */
-    at: text(0, 64).optional(),
-    daily: daily.optional(),
-    recurrence: recurrence.optional(),
-    timetable: timetable.optional(),
-    zone: zoneText.optional(),
+    ...when,
     locale: localeText.optional(),
     endpoints: z.array(newEndpoint).max(20).default([]),
   })
-  .refine(
-    ({ at, daily, recurrence, timetable }) => countGiven(at, daily, recurrence, timetable) === 1,
-    "Say when by exactly one of at, daily, recurrence and timetable",
-  );
+  .refine(saysWhen, howToSayWhen);
+
+/** What a subscription would say of when, without anybody who subscribes. */
+export const ruleToPreview = z.strictObject(when).refine(saysWhen, howToSayWhen);
+export type RuleToPreview = z.infer<typeof ruleToPreview>;
 
 export type NewSubscription = z.infer<typeof newSubscription>;
 

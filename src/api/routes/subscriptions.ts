@@ -5,7 +5,12 @@ import type { PlaceQuery } from "../../store/place-times.ts";
 import type { SubscriptionRequest, When } from "../../store/subscription-request.ts";
 import { endSubscription, readSubscription, type Subscription, subscribe } from "../../store/subscriptions.ts";
 import { itemPointer, oneOrMany, parser, text } from "../contract/contract.ts";
-import { type NewSubscription, newSubscription, subscriptionPatch } from "../contract/subscription.ts";
+import {
+  type NewSubscription,
+  newSubscription,
+  type RuleToPreview,
+  subscriptionPatch,
+} from "../contract/subscription.ts";
 import type { ApiDeps } from "../deps.ts";
 import { type Route, route } from "../route.ts";
 import { shownMove } from "./moves.ts";
@@ -71,7 +76,7 @@ export function requestOf(item: NewSubscription, pointer: string): SubscriptionR
 }
 
 /** The contract has made sure that there is exactly one of the four. */
-function whenOf({ at, daily, recurrence, timetable }: NewSubscription): When {
+export function whenOf({ at, daily, recurrence, timetable }: RuleToPreview): When {
   if (at !== undefined) return { at };
   if (daily !== undefined) return { daily };
   if (recurrence !== undefined) return { recurrence };

@@ -1,0 +1,64 @@
+import { unreachable } from "../errors.ts";
+import type { ExplainedMoment, UserExplanation } from "../planner/explain.ts";
+import type { ExplainedDelivery } from "../planner/why-not.ts";
+import { missingText } from "./preview-text.ts";
+import { ruleText } from "./rule-text.ts";
+import { printable, tableOf, timeOf } from "./table.ts";
+
+/** An explanation for people: a line a moment, said plainly. */
+export function explanationText(explanation: UserExplanation): string {
+  const { userId, zone, from, through, tzdata, moments, more, absences } = explanation;
+  const where = zone === null ? "no zone of their own" : `clocks of ${zone}`;
+  const columns = ["due (UTC)", "on the wall", "topic", "what", "comes?"];
+  const parts = [
+    `${printable(userId)}, ${timeOf(from)} to ${timeOf(through)} (${where}, zone data ${tzdata})`,
+    moments.length === 0 ? "No moment of theirs lies within." : tableOf(columns, moments.map(row)).trimEnd(),
+    more === 0 ? "" : `... and ${more} more.`,
+    absences.length === 0
+      ? ""
+      : [
+          "Without a moment:",
+          ...absences.map(
+            (each) => `${missingText(each)} (${printable(each.topic)}: ${printable(ruleText(each.rule, each.place))})`,
+          ),
+        ].join("\n"),
+  ];
+  return `${parts.filter((part) => part !== "").join("\n\n")}\n`;
+}
+
+function row(moment: ExplainedMoment): readonly unknown[] {
+  const { dueAt, local, topic, rule, place, notes } = moment;
+  const what = [ruleText(rule, place), ...notes.map(({ text }) => text)].join("; ");
+  return [dueAt, local, topic, what, answer(moment)];
+}
+
+/** "yes, by webhook push to device-1 (endpoint 1); not by memory (endpoint 2): muted" */
+function answer({ verdict, whyNot, deliveries }: ExplainedMoment): string {
+  switch (verdict) {
+    case "not sent":
+      return `no: ${whyNot?.text ?? ""}`;
+    case "to be sent": {
+      const reached = deliveries.filter(({ state }) => state === "to be sent").map(endpointText);
+      const refused = deliveries.filter(({ state }) => state !== "to be sent");
+      const not = refused.map((each) => `not by ${endpointText(each)}: ${each.reason}`);
+      return [`yes, by ${reached.join(", by ")}`, ...not].join("; ");
+    }
+    case "recorded":
+      return deliveries.map(recordedText).join("; ");
+    default:
+      return unreachable(verdict);
+  }
+}
+
+/** "delivered by memory to device-1 (endpoint 1), 12 ms after" */
+function recordedText(delivery: ExplainedDelivery): string {
+  const { state, reason, latenessMs, ordinal } = delivery;
+  const by = ordinal === null ? state : `${state} by ${endpointText(delivery)}`;
+  if (latenessMs !== null) return `${by}, ${latenessMs} ms after`;
+  return reason === null || reason === state ? by : `${by}: ${reason}`;
+}
+
+function endpointText({ ordinal, channel, destination, address }: ExplainedDelivery): string {
+  const by = [channel, destination].filter((part) => part !== null).join(" ");
+  return `${by}${address === null ? "" : ` to ${address}`} (endpoint ${ordinal})`;
+}
