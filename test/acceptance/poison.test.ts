@@ -29,7 +29,15 @@ describe("a chunk that kills whoever sends it", storyLimit, () => {
           const sent = receiver.log.filter(
             (receipt) => receipt.user.startsWith("poison") && receipt.attempt === attempt,
           );
-          return sent.length === poison.length && (await openIntents(story, bucketId)) === poison.length;
+          const { delivered } = await story.one<{ delivered: number }>(
+            "select sum(delivered)::int as delivered from carillon.groups where bucket_id = $1",
+            [bucketId],
+          );
+          return (
+            sent.length === poison.length &&
+            delivered === others.length &&
+            (await openIntents(story, bucketId)) === poison.length
+          );
         },
         `try ${attempt + 1} is under way, and all else is recorded`,
       );
