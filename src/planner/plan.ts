@@ -1,4 +1,4 @@
-import { readClock } from "../store/clock.ts";
+import { readClocks } from "../store/clock.ts";
 import type { Database } from "../store/database.ts";
 import { planBatch, type SchedulePlan, type ScheduleToPlan } from "../store/plan.ts";
 import { catchUp, missedAt } from "../timetable/catch-up.ts";
@@ -38,7 +38,7 @@ export async function planDue(
   options: PlannerOptions,
   signal: AbortSignal,
 ): Promise<{ schedules: number; buckets: number }> {
-  const { speed } = await readClock(db.pool);
+  const { speed } = await readClocks(db.pool);
   const horizonMs = horizonAt(speed, options);
   let schedules = 0;
   let buckets = 0;

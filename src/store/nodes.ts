@@ -31,3 +31,13 @@ export async function beatNode(executor: Executor, nodeId: number, clockSkewMs: 
 export async function stopNode(executor: Executor, nodeId: number): Promise<void> {
   await executor.query("update carillon.nodes set stopped_at = clock_timestamp() where node_id = $1", [nodeId]);
 }
+
+/** What carillon.clock() shows, epoch milliseconds. How it runs against real time is in clock.ts. */
+export async function readClock(executor: Executor): Promise<number> {
+  const { rows } = await executor.query<{ now_ms: number }>(
+    "select (extract(epoch from carillon.clock()) * 1000)::float8 as now_ms",
+  );
+  const [row] = rows;
+  if (row === undefined) throw new Error("no clock");
+  return row.now_ms;
+}

@@ -4,7 +4,7 @@ import { assertZone, usualZoneName } from "../timetable/civil-time.ts";
 import { nextOccurrenceAfter } from "../timetable/occurrences.ts";
 import { parseRule } from "../timetable/rule-check.ts";
 import { assertSlot } from "../timetable/timetable.ts";
-import { readClock } from "./clock.ts";
+import { readClocks } from "./clock.ts";
 import { findDestinations } from "./destinations.ts";
 import { destinationNames, mistakesInEndpoint, type NewEndpoint } from "./endpoints.ts";
 import type { Executor } from "./executor.ts";
@@ -68,7 +68,7 @@ export async function resolveRequests(
     destinationNames(requests.flatMap(({ endpoints }) => endpoints)),
   );
   const places = await placesOf(executor, requests);
-  const { clockMs: nowMs, speed: clockSpeed } = await readClock(executor);
+  const { clockMs: nowMs, speed: clockSpeed } = await readClocks(executor);
   const ruleOf = rememberedRules(places, nowMs);
   const errors: CarillonError[] = [];
 
