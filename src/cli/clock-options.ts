@@ -1,7 +1,7 @@
 import { InvalidArgumentError } from "commander";
 import type { ClockReading } from "../clock.ts";
 import { CarillonError } from "../errors.ts";
-import { readClock, resetDevelopmentClock, setDevelopmentClock } from "../store/clock.ts";
+import { readClocks, resetDevelopmentClock, setDevelopmentClock } from "../store/clock.ts";
 import type { Executor } from "../store/executor.ts";
 import { parseInstant } from "../timetable/rule-check.ts";
 import { paceOf } from "./status.ts";
@@ -26,7 +26,7 @@ const fastest = 3600;
 export async function liveBy(executor: Executor, { now, speed }: ClockOptions): Promise<ClockReading> {
   if (now === undefined && speed === undefined) await resetDevelopmentClock(executor);
   else await setDevelopmentClock(executor, { nowMs: now ?? null, speed: speed ?? 1 });
-  return readClock(executor);
+  return readClocks(executor);
 }
 
 /** A sentence about the clock that is lived by, for the start. */

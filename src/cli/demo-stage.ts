@@ -8,7 +8,7 @@ import { readConfig } from "../config.ts";
 import { type SpawnedReceiver, spawnWebhookReceiver } from "../fakes/spawned-receiver.ts";
 import type { Lifecycle } from "../lifecycle.ts";
 import { createLogger } from "../logger.ts";
-import { readClock } from "../store/clock.ts";
+import { readClocks } from "../store/clock.ts";
 import { type Database, openDatabase } from "../store/database.ts";
 import { assertEmptyOrMarked, markDeployment } from "../store/deployment.ts";
 import { migrate } from "../store/migrate.ts";
@@ -76,7 +76,7 @@ export async function buildStage(
   const setClock = async (options: ClockOptions) => {
     const reading = await liveBy(db.pool, options);
     say(clockLine(reading));
-    await clock.sample(() => readClock(db.pool));
+    await clock.sample(() => readClocks(db.pool));
     return reading;
   };
   await setClock(clockOptions);

@@ -1,6 +1,6 @@
 import { Command } from "commander";
 import { CarillonError } from "../errors.ts";
-import { readClock } from "../store/clock.ts";
+import { readClocks } from "../store/clock.ts";
 import type { Database } from "../store/database.ts";
 import { type FoundPlace, findPlaces } from "../store/place-times.ts";
 import { listPlaces, type Place, readPlace } from "../store/places.ts";
@@ -55,7 +55,7 @@ function listOf(places: readonly Place[], more: boolean): string {
 
 async function showPlace(db: Database, place: FoundPlace, out: Output, json: boolean): Promise<void> {
   const { timetable } = await readPlace(db, place.key);
-  const today = localDate((await readClock(db.pool)).clockMs, place.zone);
+  const today = localDate((await readClocks(db.pool)).clockMs, place.zone);
   const days = [today, addDays(today, 1)].map((date) => dayOf(place, date));
   const { placeId, key, name, zone, country = null, latitude, longitude } = place;
   if (json) {

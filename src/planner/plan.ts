@@ -1,5 +1,5 @@
 import type { Rule } from "../reminder/rule.ts";
-import { readClock } from "../store/clock.ts";
+import { readClocks } from "../store/clock.ts";
 import type { Database } from "../store/database.ts";
 import { type PlannedBatch, planBatch, type SchedulePlan, type ScheduleToPlan } from "../store/plan.ts";
 import { handOverOlder } from "../store/zone-data.ts";
@@ -49,7 +49,7 @@ export async function planDue(
     /** carillon.clock(): what is due by then is to be cut now */ readonly cutByMs: number;
   }
 > {
-  const { speed } = await readClock(db.pool);
+  const { speed } = await readClocks(db.pool);
   const horizonMs = horizonAt(speed, options);
   let schedules = 0;
   let buckets = 0;

@@ -1,4 +1,4 @@
-import { readClock } from "../store/clock.ts";
+import { readClocks } from "../store/clock.ts";
 import type { Executor } from "../store/executor.ts";
 import type { SchedulePlan, ScheduleToPlan } from "../store/plan.ts";
 import type { ForeseenChange } from "../store/timetable-change.ts";
@@ -59,7 +59,7 @@ export async function diffTimetable(
   { timetableId, before, after }: ForeseenChange,
   horizonMs: number,
 ): Promise<TimetableDiff> {
-  if (sameNear(before, after, (await readClock(executor)).clockMs, horizonMs)) return nothing;
+  if (sameNear(before, after, (await readClocks(executor)).clockMs, horizonMs)) return nothing;
   const changes: BareChange[] = [];
   let claimed = 0;
   for (let behind = "0"; changes.length <= momentsMax; ) {

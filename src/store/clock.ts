@@ -4,7 +4,7 @@ import { codeOf } from "./database.ts";
 import type { Executor } from "./executor.ts";
 
 /** What carillon.clock() shows, and how it runs against real time. */
-export async function readClock(executor: Executor): Promise<ClockReading> {
+export async function readClocks(executor: Executor): Promise<ClockReading> {
   const { rows } = await executor.query<{ clock_ms: number; real_ms: number; speed: number }>(
     `select (extract(epoch from now.at) * 1000)::float8 as clock_ms,
        (extract(epoch from carillon.real_time(now.at)) * 1000)::float8 as real_ms, carillon.clock_speed() as speed

@@ -1,5 +1,5 @@
 import type pg from "pg";
-import { readClock } from "./clock.ts";
+import { readClocks } from "./clock.ts";
 import type { Database } from "./database.ts";
 import { type Executor, inTransaction } from "./executor.ts";
 
@@ -151,7 +151,7 @@ export function readStatus(db: Pick<Database, "pool">, options: StatusOptions = 
   return readOnly(
     db,
     async (executor) => ({
-      ...(await readClocks(executor)),
+      ...(await statusClocks(executor)),
       attention: await rowsOf<Attention>(executor, attentionText, limit),
       late: await rowsOf<LateGroups>(executor, lateText, limit),
       underWay: await rowsOf<BucketUnderWay>(executor, underWayText, limit),
@@ -193,8 +193,8 @@ async function rowsOf<T extends object>(executor: Executor, text: string, limit:
   return rows;
 }
 
-async function readClocks(executor: Executor): Promise<Pick<Status, "clock" | "developmentClock">> {
-  const { clockMs, realMs, speed } = await readClock(executor);
+async function statusClocks(executor: Executor): Promise<Pick<Status, "clock" | "developmentClock">> {
+  const { clockMs, realMs, speed } = await readClocks(executor);
   const isReal = speed === 1 && clockMs === realMs;
   return { clock: new Date(clockMs), developmentClock: isReal ? null : { realTime: new Date(realMs), speed } };
 }

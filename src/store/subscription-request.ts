@@ -4,7 +4,7 @@ import { assertZone, isKnownZone, usualZoneName } from "../timetable/civil-time.
 import { nextOccurrenceAfter } from "../timetable/occurrences.ts";
 import { parseRule } from "../timetable/rule-check.ts";
 import { assertSlot } from "../timetable/timetable.ts";
-import { readClock } from "./clock.ts";
+import { readClocks } from "./clock.ts";
 import { findDestinations } from "./destinations.ts";
 import { destinationNames, mistakesInEndpoint, type NewEndpoint } from "./endpoints.ts";
 import type { Executor } from "./executor.ts";
@@ -84,7 +84,7 @@ export async function resolveRequests(
   );
   const places = await placesOf(executor, requests);
   const zones = await findOwnZones(executor, requests);
-  const { clockMs: nowMs, speed: clockSpeed } = await readClock(executor);
+  const { clockMs: nowMs, speed: clockSpeed } = await readClocks(executor);
   const ruleOf = rememberedRules(places, nowMs);
   const errors: CarillonError[] = [];
 
@@ -199,7 +199,7 @@ function placeKey(query: PlaceQuery): string {
 
 /** carillon.clock(), epoch milliseconds. */
 export async function clockMs(executor: Executor): Promise<number> {
-  return (await readClock(executor)).clockMs;
+  return (await readClocks(executor)).clockMs;
 }
 
 function mistakesInZone({ zone, pointer }: SubscriptionRequest): CarillonError[] {

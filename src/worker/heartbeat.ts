@@ -1,6 +1,6 @@
 import { monotonicMs, sleep } from "../clock.ts";
 import type { RateLimitedLogger } from "../logger.ts";
-import { readClock } from "../store/clock.ts";
+import { readClocks } from "../store/clock.ts";
 import type { Database } from "../store/database.ts";
 import { renewLeases } from "../store/lease.ts";
 import { beatNode } from "../store/nodes.ts";
@@ -61,7 +61,7 @@ export class Heartbeat {
 
   async beat(): Promise<void> {
     const { nodeId, leaseMs } = this.#options;
-    await this.#clock.sample(() => readClock(this.#db.pool));
+    await this.#clock.sample(() => readClocks(this.#db.pool));
     await this.#renew(leaseMs);
     await beatNode(this.#db.pool, nodeId, this.#clock.skewMs(Date.now()));
     this.#answeredAtMs = monotonicMs();

@@ -4,7 +4,7 @@ import type { Channel } from "../channels/channel.ts";
 import { monotonicMs, sleep } from "../clock.ts";
 import { type Logger, rateLimited } from "../logger.ts";
 import { type ClaimedGroup, claimGroups, claimNextDue } from "../store/claim.ts";
-import { readClock } from "../store/clock.ts";
+import { readClocks } from "../store/clock.ts";
 import { type Database, openDatabase } from "../store/database.ts";
 import { keepRunning } from "../store/job-runner.ts";
 import { addGroupJobAt, taskNames } from "../store/jobs.ts";
@@ -89,7 +89,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   const draining = new AbortController();
   const abandon = new AbortController();
   const clock = new PgClock();
-  await clock.sample(() => readClock(heartbeatDb.pool));
+  await clock.sample(() => readClocks(heartbeatDb.pool));
   // only a head start: without it the first chunks are a few milliseconds slower
   await warmUp(db, slots).catch((error: unknown) => faults.warn("warm-up", { err: error }, "connections stay cold"));
   const nodeId = await registerNode(db.pool, {

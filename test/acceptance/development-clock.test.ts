@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { monotonicMs } from "../../src/clock.ts";
-import { readClock } from "../../src/store/clock.ts";
+import { readClocks } from "../../src/store/clock.ts";
 import { subscribe } from "../../src/store/subscriptions.ts";
 import { storyLimit } from "../support/nodes.ts";
 import { beginStory, type Story, StoryReceiver, storyPace, userIds } from "../support/stories.ts";
@@ -10,7 +10,7 @@ const evening = "2027-03-27T19:00:00Z";
 const minuteMs = 60_000;
 
 /** What Postgres shows on carillon.clock() now, epoch milliseconds. */
-const shown = async (story: Story) => (await readClock(story.db.pool)).clockMs;
+const shown = async (story: Story) => (await readClocks(story.db.pool)).clockMs;
 
 describe("a clock that goes sixty times as fast", storyLimit, () => {
   it("brings a moment ten minutes ahead in ten seconds, armed in time and never early", async () => {

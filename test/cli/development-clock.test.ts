@@ -66,8 +66,8 @@ describe("--now and --speed", () => {
     const { pool } = test.database;
     await markDeployment(pool, "development");
     const reading = await liveBy(pool, { now: Date.parse("2027-03-28T00:30:00Z"), speed: 60 });
-    expect(clockLine(reading)).toBe(
-      "A development clock: it shows 2027-03-28 00:30:00Z, and goes 60 times as fast as real time.",
+    expect(clockLine(reading)).toMatch(
+      /^A development clock: it shows 2027-03-28 00:3\d:\d\dZ, and goes 60 times as fast as real time\.$/,
     );
     const status = async () => (await typed(["status"], { DATABASE_URL: test.url })).stdout;
     expect(await status()).toMatch(
@@ -79,7 +79,7 @@ describe("--now and --speed", () => {
       developmentClock: { speed: 60, realTime: expect.not.stringMatching(/^2027-03-28/) },
     });
     expect(clockLine(await liveBy(pool, { now: Date.parse("2020-01-01T00:00:00Z") }))).toMatch(
-      /^A development clock: it shows 2020-01-01 00:00:00Z, and goes as fast as real time\.$/,
+      /^A development clock: it shows 2020-01-01 00:00:\d\dZ, and goes as fast as real time\.$/,
     );
     expect(clockLine(await liveBy(pool, {}))).toBe("The clock is real time.");
     expect(await status()).not.toContain("development clock");
@@ -92,7 +92,7 @@ describe("carillon demo", storyLimit, () => {
     const args = ["--database-url", test.url, "--users", "50", "--now", "2027-03-28T00:30Z", "--speed", "60"];
     const { code, stdout, stderr } = await carillon(["demo", "--json", ...args]);
     expect({ code, stderr: code === 0 ? "" : stderr }).toEqual({ code: 0, stderr: "" });
-    expect(stderr).toContain("A development clock: it shows 2027-03-28 00:30:00Z");
+    expect(stderr).toContain("A development clock: it shows 2027-03-28 00:3");
     expect(stderr).toMatch(/The moment: 2027-03-28T00:[34]/);
     const report = JSON.parse(stdout);
     expect(report).toMatchObject({ users: 50, delivered: 50, lost: 0, early: 0, duplicates: 0, ledger_imbalance: 0 });

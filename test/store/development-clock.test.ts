@@ -2,7 +2,7 @@ import type pg from "pg";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { printSchema } from "../../scripts/generate-schema.ts";
 import { planDue } from "../../src/planner/plan.ts";
-import { readClock, resetDevelopmentClock, setDevelopmentClock } from "../../src/store/clock.ts";
+import { readClocks, resetDevelopmentClock, setDevelopmentClock } from "../../src/store/clock.ts";
 import { markDeployment } from "../../src/store/deployment.ts";
 import { addCutJobs } from "../../src/store/jobs.ts";
 import { releaseGroup } from "../../src/store/lease.ts";
@@ -39,7 +39,7 @@ describe("a database that is not marked for development", () => {
     await expect(setClock(night, 60)).rejects.toMatchObject({ code: "not_a_development_database" });
     await engine.rows("delete from carillon.deployment");
     await expect(setClock(night, 60)).rejects.toMatchObject({ code: "not_a_development_database" });
-    const { clockMs, realMs, speed } = await readClock(engine.db.pool);
+    const { clockMs, realMs, speed } = await readClocks(engine.db.pool);
     expect([clockMs - realMs, speed]).toEqual([0, 1]);
     expect(await engine.rows("select from carillon.development_clock")).toEqual([]);
   });
@@ -68,7 +68,7 @@ describe("setDevelopmentClock", () => {
     // within one statement the clocks are asked one after another
     expect(Math.abs(passed - passedReal * 60)).toBeLessThan(60 * 0.02);
     expect(Math.abs(then.there - then.real)).toBeLessThan(0.02);
-    const reading = await readClock(engine.db.pool);
+    const reading = await readClocks(engine.db.pool);
     expect(reading.speed).toBe(60);
     expect(await engine.one("select clock_at, speed from carillon.development_clock")).toEqual({
       clock_at: new Date(night),
@@ -116,7 +116,7 @@ describe("setDevelopmentClock", () => {
       code: "bad_configuration",
       message: expect.stringContaining("speed must be from 0.000001 to 3600"),
     });
-    expect((await readClock(engine.db.pool)).speed).toBe(1);
+    expect((await readClocks(engine.db.pool)).speed).toBe(1);
   });
 
   it.each(["infinity", "-infinity", "1969-12-31T23:59:59Z", "9999-01-01T00:00:00Z", null])(
@@ -148,7 +148,7 @@ describe("setDevelopmentClock", () => {
     await engine.rows("select pg_sleep(0.02)");
     await session.commit();
     await second;
-    expect((await readClock(engine.db.pool)).speed).toBe(3);
+    expect((await readClocks(engine.db.pool)).speed).toBe(3);
   });
 
   it("hands schedules to the planner again when it goes back, and has what waited looked at anew", async () => {
@@ -195,9 +195,9 @@ describe("real time again", () => {
     await mark("demo");
     await setClock(night, 60);
     await mark("development");
-    expect((await readClock(engine.db.pool)).speed).toBe(60);
+    expect((await readClocks(engine.db.pool)).speed).toBe(60);
     await engine.rows(change);
-    expect((await readClock(engine.db.pool)).speed).toBe(1);
+    expect((await readClocks(engine.db.pool)).speed).toBe(1);
     await expect(setClock(night, 60)).rejects.toMatchObject({ code: "not_a_development_database" });
   });
 
@@ -225,7 +225,7 @@ describe("under a development clock at speed 60", () => {
   });
   const leadMs = 10_000;
   /** so far ahead of now on carillon.clock(), whole seconds */
-  const ahead = async (ms: number) => Math.ceil(((await readClock(engine.db.pool)).clockMs + ms) / 1000) * 1000;
+  const ahead = async (ms: number) => Math.ceil(((await readClocks(engine.db.pool)).clockMs + ms) / 1000) * 1000;
 
   it("cuts the lead ahead in real time", async () => {
     const dueAtMs = await ahead(2 * hourMs);
@@ -273,7 +273,7 @@ describe("under a development clock at speed 60", () => {
     ]);
     const [overdue] = await kinds();
     expect(overdue?.kind).toBe("overdue groups");
-    expect(Math.abs((overdue?.since.getTime() ?? 0) - (await readClock(engine.db.pool)).realMs)).toBeLessThan(60_000);
+    expect(Math.abs((overdue?.since.getTime() ?? 0) - (await readClocks(engine.db.pool)).realMs)).toBeLessThan(60_000);
   });
 
   it("says how late a bucket was on its own clock", async () => {

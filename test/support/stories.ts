@@ -3,7 +3,7 @@ import { createMemoryChannel } from "../../src/channels/memory.ts";
 import { type ClockReading, clockAt } from "../../src/clock.ts";
 import { createLogger, rateLimited } from "../../src/logger.ts";
 import { runPlanner } from "../../src/planner/planner.ts";
-import { readClock, setDevelopmentClock } from "../../src/store/clock.ts";
+import { readClocks, setDevelopmentClock } from "../../src/store/clock.ts";
 import { type Database, openDatabase } from "../../src/store/database.ts";
 import { markDeployment } from "../../src/store/deployment.ts";
 import { type SavedSubscription, subscribe } from "../../src/store/subscriptions.ts";
@@ -191,7 +191,7 @@ export async function beginStory(): Promise<Story> {
   async function setClock(at: string, speed: number): Promise<ClockReading> {
     await markDeployment(db.pool, "development");
     await setDevelopmentClock(db.pool, { nowMs: Date.parse(at), speed });
-    return readClock(db.pool);
+    return readClocks(db.pool);
   }
 
   return {

@@ -2,7 +2,7 @@ import { createMemoryChannel } from "../../src/channels/memory.ts";
 import { type ClockReading, monotonicMs } from "../../src/clock.ts";
 import { createLogger, rateLimited } from "../../src/logger.ts";
 import type { ClaimedGroup } from "../../src/store/claim.ts";
-import { readClock } from "../../src/store/clock.ts";
+import { readClocks } from "../../src/store/clock.ts";
 import type { Database } from "../../src/store/database.ts";
 import type { WorkerContext } from "../../src/worker/context.ts";
 import { DestinationBook } from "../../src/worker/destination-book.ts";
@@ -20,7 +20,7 @@ const never = new AbortController().signal;
 export async function workerContext(engine: Engine, changed: Partial<WorkerContext> = {}): Promise<WorkerContext> {
   const faults = rateLimited(logger);
   const clock = new PgClock();
-  await clock.sample(() => readClock(engine.db.pool));
+  await clock.sample(() => readClocks(engine.db.pool));
   return {
     db: engine.db,
     statements: createStatements(changed.db ?? engine.db),
