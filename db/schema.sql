@@ -449,7 +449,7 @@ begin
   from (
     select id, run_at, split_part(key, ':', 2)::bigint as second
     from graphile_worker.jobs
-    where task_identifier = 'carillon.cut' and locked_at is null
+    where task_identifier = 'carillon.cut' and locked_at is null and key ~ '^carillon\.cut:[0-9]+$'
     offset 0
   ) as cut;
   execute format(

@@ -22,7 +22,7 @@ export async function startCarillon({ databaseUrl, window }: ContenderConfig): P
     CARILLON_NODE_NAME: "bench",
     CARILLON_WINDOW: String(window),
     CARILLON_CHUNK: String(Math.max(500, Math.floor(window / 4))),
-    LOG_LEVEL: "warn",
+    LOG_LEVEL: "error",
   });
   const logger = createLogger(config.logLevel, "bench");
   let count = new SendCount(0);

@@ -1,4 +1,5 @@
 import type { Database } from "../../src/store/database.ts";
+import { readOnly } from "../../src/store/inspection.ts";
 import type { BucketIds } from "../../src/store/invariants.ts";
 import type { ViolationName } from "./invariants.ts";
 
@@ -150,13 +151,20 @@ const faultTexts: readonly { readonly name: ViolationName; readonly text: string
 ];
 
 export async function readLedgerFaults(db: Reader, bucketIds: BucketIds): Promise<readonly LedgerFault[]> {
-  const faults: LedgerFault[] = [];
-  for (const { name, text } of faultTexts) {
-    const { rows } = await db.pool.query(
-      `select * from (${text}) f where $1::bigint[] is null or f.bucket_id = any ($1)`,
-      [bucketIds],
-    );
-    faults.push({ name, examples: rows });
-  }
-  return faults;
+  // a scan of everything takes its time where 200,000 were reminded
+  return readOnly(
+    db,
+    async (executor) => {
+      const faults: LedgerFault[] = [];
+      for (const { name, text } of faultTexts) {
+        const { rows } = await executor.query(
+          `select * from (${text}) f where $1::bigint[] is null or f.bucket_id = any ($1)`,
+          [bucketIds],
+        );
+        faults.push({ name, examples: rows });
+      }
+      return faults;
+    },
+    { timeoutMs: 60_000 },
+  );
 }
