@@ -38,7 +38,9 @@ export function timetablesCommand(): Command {
       "after",
       "\nExamples:\n  $ carillon timetables set city --file city.json --dry-run\n  $ carillon timetables set mosque --file 2027.csv --from 2027-01-01",
     )
-    .action(async (name: string, options: SetOptions) => {
+    .action(async (name: string, _: unknown, command: Command) => {
+      // the command above has --json, too, and takes it
+      const options: SetOptions = command.optsWithGlobals();
       await withDatabase((db) =>
         setTimetable(db, name, options, readConfig(process.env).planner.horizonMs, process.stdout),
       );
@@ -55,7 +57,6 @@ export function timetablesCommand(): Command {
           : showVersions(db, name, process.stdout, json === true),
       );
     })
-    .enablePositionalOptions()
     .addCommand(set);
 }
 

@@ -1,6 +1,6 @@
 import { CarillonError, unreachable } from "../errors.ts";
 import { type CivilDate, compareDates, formatDate } from "../timetable/civil-time.ts";
-import { isTimetableKind, parseTimetable, type Timetable } from "../timetable/timetable.ts";
+import { parseTimetable } from "../timetable/timetable.ts";
 import { compareVersions, type TimetableVersion, versionOn } from "../timetable/versions.ts";
 import type { StoredVersion } from "./timetable-versions.ts";
 
@@ -62,7 +62,7 @@ export function decideVersion(
     const detail = `The timetable ${JSON.stringify(timetable.name)} is of kind ${timetable.kind}, and stays so.`;
     throw new CarillonError("invalid_request", detail, { pointer: "/kind" });
   }
-  const said = parsed(timetable.kind, change.parameters);
+  const said = parseTimetable(timetable.kind, change.parameters, "/parameters");
   const corrected = correctedBy(timetable, versions, change);
   const effectiveFrom = change.effectiveFrom === undefined ? (corrected?.effectiveFrom ?? null) : change.effectiveFrom;
   const other = versions.find((each) => each !== corrected && sameDate(each.effectiveFrom, effectiveFrom));
@@ -76,11 +76,6 @@ export function decideVersion(
     kind: corrected === undefined ? "insert" : "update",
     version: { version, effectiveFrom, timetable: said, note },
   };
-}
-
-function parsed(kind: string, parameters: unknown): Timetable {
-  if (isTimetableKind(kind)) return parseTimetable(kind, parameters, "/parameters");
-  throw new CarillonError("internal", `This program knows no timetables of kind ${JSON.stringify(kind)}.`);
 }
 
 function correctedBy(

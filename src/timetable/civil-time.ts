@@ -205,7 +205,39 @@ function zoneOf(name: string): IANAZone {
   return zone;
 }
 
+/**
+ * Asking the runtime costs some five microseconds and is most of what a timetable's times cost. Where a zone has one
+ * offset at both ends of a UTC day it has it all day, since no zone changes twice within 48 hours.
+ */
 function offsetMs(zone: IANAZone, instantMs: number): number {
+  const day = Math.floor(instantMs / dayMs);
+  const offsets = offsetsOf(zone);
+  const [start, end] = [dayStartOffsetMs(zone, offsets, day), dayStartOffsetMs(zone, offsets, day + 1)];
+  return start === end ? start : askOffsetMs(zone, instantMs);
+}
+
+/** By zone, the offsets at the starts of UTC days: zone data stays the same while a process lives. */
+const dayStartOffsets = new Map<string, Map<number, number>>();
+/** ten years of days for each zone, some megabytes in all */
+const offsetsPerZoneMax = 3_660;
+
+function offsetsOf(zone: IANAZone): Map<number, number> {
+  const known = dayStartOffsets.get(zone.name);
+  if (known !== undefined && known.size < offsetsPerZoneMax) return known;
+  const offsets = new Map<number, number>();
+  dayStartOffsets.set(zone.name, offsets);
+  return offsets;
+}
+
+function dayStartOffsetMs(zone: IANAZone, offsets: Map<number, number>, day: number): number {
+  const known = offsets.get(day);
+  if (known !== undefined) return known;
+  const asked = askOffsetMs(zone, day * dayMs);
+  offsets.set(day, asked);
+  return asked;
+}
+
+function askOffsetMs(zone: IANAZone, instantMs: number): number {
   // Luxon gives minutes, as a fraction where an old local mean time had seconds.
   return Math.round((zone.offset(instantMs) * minuteMs) / secondMs) * secondMs;
 }

@@ -99,8 +99,8 @@ const byCountry = new Map(
   groups.flatMap(({ countries, method, madhab }) => countries.map((country) => [country, { method, madhab }] as const)),
 );
 
-/** Each country that has defaults of its own. */
-export const countriesWithDefaults: readonly string[] = [...byCountry.keys()].sort();
+/** Each country that has defaults of its own, by their groups. */
+export const countriesWithDefaults: readonly string[] = groups.flatMap(({ countries }) => countries);
 
 /** @param country ISO 3166-1 alpha-2; null, or one without defaults of its own: MuslimWorldLeague, shafi */
 export function prayerDefaults(country: string | null): PrayerDefaults {

@@ -10,6 +10,8 @@ import { addDays, compareDates, localDate } from "./civil-time.ts";
 import { asRecord, invalid, oneOf, parametersOf, pointerTo } from "./parameters.ts";
 import { prayerDefaults } from "./prayer-defaults.ts";
 import type { NoTimeReason, SlotTime } from "./slot-time.ts";
+import type { SkyPlace } from "./solar-days.ts";
+import { rememberingDays } from "./solar-days.ts";
 import { horizonDegrees, sunAltitudeDegrees, whyNotPassed } from "./sun-position.ts";
 
 export const prayerSlots = ["fajr", "sunrise", "dhuhr", "asr", "maghrib", "isha"] as const;
@@ -51,15 +53,7 @@ export interface PrayerTimetable {
   readonly adjustments: Readonly<Partial<Record<PrayerSlot, number>>>;
 }
 
-export interface PrayerPlace {
-  /** degrees, north positive */
-  readonly latitude: number;
-  /** degrees, east positive */
-  readonly longitude: number;
-  /** IANA zone */
-  readonly zone: string;
-  /** ISO 3166-1 alpha-2; null or left out: not known */
-  readonly country?: string | null;
+export interface PrayerPlace extends SkyPlace {
   readonly timetable: PrayerTimetable;
 }
 
@@ -82,7 +76,7 @@ export function isPrayerSlot(slot: string): slot is PrayerSlot {
  */
 export function prayerTimes(place: PrayerPlace, date: CivilDate): Partial<Record<PrayerSlot, number>> {
   const times: Partial<Record<PrayerSlot, number>> = {};
-  for (const [slot, time] of prayersOf(place, date) ?? []) {
+  for (const [slot, time] of prayersOf(place.timetable, place, date) ?? []) {
     if ("at" in time) times[slot] = time.at;
   }
   return times;
@@ -93,12 +87,13 @@ export function prayerTimes(place: PrayerPlace, date: CivilDate): Partial<Record
  *
  * @throws CarillonError unknown_zone
  */
-export function prayerTime(place: PrayerPlace, slot: PrayerSlot, date: CivilDate): SlotTime {
-  return prayersOf(place, date)?.get(slot) ?? { none: "skipped_date" };
+export function prayerTime(timetable: PrayerTimetable, place: SkyPlace, slot: PrayerSlot, date: CivilDate): SlotTime {
+  return prayersOf(timetable, place, date)?.get(slot) ?? { none: "skipped_date" };
 }
 
 /** null: the place's calendar leaves the date out */
-function prayersOf(place: PrayerPlace, date: CivilDate): Map<PrayerSlot, SlotTime> | null {
+const prayersOf = rememberingDays((timetable: PrayerTimetable, at, date): Map<PrayerSlot, SlotTime> | null => {
+  const place = { ...at, timetable };
   const parameters = calculationOf(place);
   // A method's own minutes are added at the end, so that the sun can be asked about what adhan found.
   const methodMinutes = parameters.methodAdjustments;
@@ -120,7 +115,7 @@ function prayersOf(place: PrayerPlace, date: CivilDate): Map<PrayerSlot, SlotTim
     }
   }
   return times;
-}
+});
 
 type SolarDay = Readonly<Record<PrayerSlot | "sunset", number>>;
 

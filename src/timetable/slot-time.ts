@@ -11,7 +11,7 @@ export const noTimeReasons = {
   no_further_hours: "open, but not that often on this day",
   not_in_table: "the table leaves this time of the day empty",
   outside_table: "the date is before the table's first day or after its last",
-  no_version: "no version of the timetable has begun yet",
+  no_version_yet: "no version of the timetable begins on or before this date",
   no_such_slot: "the timetable has no slot of this name",
   skipped_date: "the calendar of the zone leaves this date out",
   skipped_wall_time: "clocks go forward over the whole time",

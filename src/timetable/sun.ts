@@ -8,6 +8,8 @@ import type { CivilDate } from "./civil-time.ts";
 import { addDays, compareDates, localDate, utcMs } from "./civil-time.ts";
 import { parametersOf } from "./parameters.ts";
 import type { SlotTime } from "./slot-time.ts";
+import type { SkyPlace } from "./solar-days.ts";
+import { rememberingDays } from "./solar-days.ts";
 import { sunAltitudeDegrees, whyNotPassed } from "./sun-position.ts";
 
 /** All that suncalc names, in the order of the day: `nadir` is the midnight before the noon. */
@@ -49,15 +51,6 @@ export interface SunTimetable {
   readonly kind: "sun";
 }
 
-export interface SunPlace {
-  /** degrees, north positive */
-  readonly latitude: number;
-  /** degrees, east positive */
-  readonly longitude: number;
-  /** IANA zone */
-  readonly zone: string;
-}
-
 const secondMs = 1_000;
 const halfDayMs = 43_200_000;
 /** What suncalc finds where the sun only grazes an altitude may be far from it; elsewhere it is within 0.03 degrees. */
@@ -74,8 +67,8 @@ export function isSunSlot(slot: string): slot is SunSlot {
  *
  * @throws CarillonError unknown_zone
  */
-export function sunTime(place: SunPlace, slot: SunSlot, date: CivilDate): SlotTime {
-  const day = solarDayOf(place, date);
+export function sunTime(timetable: SunTimetable, place: SkyPlace, slot: SunSlot, date: CivilDate): SlotTime {
+  const day = solarDayOf(timetable, place, date);
   if (day === null) return { none: "skipped_date" };
   if (slot === "nadir" || slot === "solarNoon") return onSecond(day[slot]);
 
@@ -104,14 +97,15 @@ export function parseSunTimetable(params: unknown, pointer = ""): SunTimetable {
  * suncalc names a solar day by the date that its noon has at the longitude, which is another one where a zone lies
  * across the date line (Kiritimati, Apia).
  */
-function solarDayOf({ latitude, longitude, zone }: SunPlace, date: CivilDate): SunTimes | null {
+const solarDayOf = rememberingDays((_: SunTimetable, place, date): SunTimes | null => {
+  const { latitude, longitude, zone } = place;
   for (const days of [0, -1, 1]) {
     const noonMs = utcMs({ ...addDays(date, days), hour: 12, minute: 0, second: 0 }) ?? Number.NaN;
     const day = getTimes(new Date(noonMs), latitude, longitude);
     if (compareDates(localDate(day.solarNoon.getTime(), zone), date) === 0) return day;
   }
   return null;
-}
+});
 
 function onSecond(time: Date): SlotTime {
   return { at: Math.round(time.getTime() / secondMs) * secondMs };

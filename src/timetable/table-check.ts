@@ -84,7 +84,7 @@ function slotFaults(slots: readonly string[]): TableFault[] {
 
 function sizeFaults(rows: readonly TableRow[]): TableFault[] {
   if (rows.length > daysMax) return [{ row: null, slot: null, detail: `A table can have ${daysMax} days at most` }];
-  if (rows.some(({ times }) => times.length > 0)) return [];
+  if (rows.some(({ times, fault }) => times.length > 0 || fault !== undefined)) return [];
   return [{ row: null, slot: null, detail: "The table has no times" }];
 }
 

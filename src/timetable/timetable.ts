@@ -45,9 +45,14 @@ export function isTimetableKind(kind: string): kind is TimetableKind {
  * it but `kind`.
  *
  * @param pointer RFC 6901 pointer to `parameters`
- * @throws CarillonError invalid_request, pointing at the parameter at fault; several at once for a table
+ * @throws CarillonError invalid_request, pointing at the parameter at fault; several at once for a table;
+ *   at the whole of them when there is no such kind
  */
-export function parseTimetable(kind: TimetableKind, parameters: unknown, pointer = ""): Timetable {
+export function parseTimetable(kind: string, parameters: unknown, pointer = ""): Timetable {
+  if (!isTimetableKind(kind)) {
+    const detail = `There are no timetables of kind ${JSON.stringify(kind)}, only ${timetableKinds.join(", ")}`;
+    throw new CarillonError("invalid_request", detail, { pointer });
+  }
   switch (kind) {
     case "prayer":
       return parsePrayerTimetable(parameters, pointer);
@@ -87,13 +92,13 @@ export function slotsOf(timetable: Timetable): readonly string[] {
 export function slotTime(place: PlaceTimes, slot: string, date: CivilDate): SlotTime {
   const { versions, zone } = place;
   const version = versionOn(versions, date);
-  if (version === null) return { none: "no_version" };
+  if (version === null) return { none: "no_version_yet" };
   const { timetable } = version;
   switch (timetable.kind) {
     case "prayer":
-      return isPrayerSlot(slot) ? prayerTime({ ...place, timetable }, slot, date) : { none: "no_such_slot" };
+      return isPrayerSlot(slot) ? prayerTime(timetable, place, slot, date) : { none: "no_such_slot" };
     case "sun":
-      return isSunSlot(slot) ? sunTime(place, slot, date) : { none: "no_such_slot" };
+      return isSunSlot(slot) ? sunTime(timetable, place, slot, date) : { none: "no_such_slot" };
     case "weekly":
       return weeklyTime(timetable, zone, slot, date);
     case "table":

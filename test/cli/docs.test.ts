@@ -21,10 +21,24 @@ import { deliveryId, webhookId } from "../../src/reminder/delivery-id.ts";
 import type { GapPolicy, OverlapPolicy } from "../../src/reminder/rule.ts";
 import { createTopic } from "../../src/store/topics.ts";
 import { formatDate, localDate, resolveWallTime } from "../../src/timetable/civil-time.ts";
-import { highLatitudeRules, madhabs, parsePrayerTimetable, prayerMethods } from "../../src/timetable/prayer.ts";
+import {
+  byCountry,
+  highLatitudeRules,
+  madhabs,
+  parsePrayerTimetable,
+  prayerMethods,
+  prayerSlots,
+} from "../../src/timetable/prayer.ts";
+import { countriesWithDefaults, prayerDefaults } from "../../src/timetable/prayer-defaults.ts";
+import { noTimeReasons } from "../../src/timetable/slot-time.ts";
+import { sunSlots } from "../../src/timetable/sun.ts";
+import { parseTableCsv } from "../../src/timetable/table-csv.ts";
+import { parseTimetable, timetableKinds } from "../../src/timetable/timetable.ts";
+import { parseWeeklyTimetable, weeklySlots } from "../../src/timetable/weekly.ts";
 import { deliveriesTo, sendAll, someMoment } from "../channels/conformance.ts";
 import { geonamesLine } from "../import/geonames-line.ts";
 import { createTestDatabase } from "../support/database.ts";
+import { bands } from "../timetable/sky-oracle.ts";
 
 const root = new URL("../../", import.meta.url);
 const read = (path: string) => readFileSync(new URL(path, root), "utf8");
@@ -230,9 +244,56 @@ describe("docs/time.md", () => {
         preset: value === null ? "null" : `\`${typeof value === "string" ? value : JSON.stringify(value)}\``,
       });
     }
-    expect([defaults.method, ...(said.get("method")?.words ?? [])]).toEqual(prayerMethods);
-    expect([defaults.madhab, ...(said.get("madhab")?.words ?? [])]).toEqual(madhabs);
+    expect([defaults.method, ...(said.get("method")?.words ?? [])]).toEqual([...prayerMethods, byCountry]);
+    expect([defaults.madhab, ...(said.get("madhab")?.words ?? [])]).toEqual([...madhabs, byCountry]);
     expect(said.get("highLatitudeRule")?.words).toEqual(highLatitudeRules);
+  });
+
+  it("lists the kinds of timetables, and the slots of those that have fixed ones", () => {
+    const rows = rowsOf("docs/time.md", /^`(prayer|sun|weekly|table)`$/);
+    expect(rows.map(([kind = ""]) => kind.slice(1, -1))).toEqual(timetableKinds);
+    const slotsIn = (row: string[] | undefined) => [...(row?.[1] ?? "").matchAll(/`(\w+)`/g)].map(([, slot]) => slot);
+    expect(slotsIn(rows[0])).toEqual(prayerSlots);
+    expect(slotsIn(rows[1])).toEqual(sunSlots);
+  });
+
+  it("gives each country its defaults", () => {
+    const rows = rowsOf("docs/time.md", /^[A-Z]{2}(, [A-Z]{2})*$/);
+    const listed = rows.flatMap(([countries = "", method, madhab]) =>
+      countries.split(", ").map((country) => ({ country, method, madhab })),
+    );
+    expect(listed.map(({ country }) => country)).toEqual(countriesWithDefaults);
+    for (const { country, method, madhab } of listed) {
+      const usual = prayerDefaults(country);
+      expect({ country, method, madhab }).toEqual({
+        country,
+        method: `\`${usual.method}\``,
+        madhab: `\`${usual.madhab}\``,
+      });
+    }
+  });
+
+  it("has opening hours and a table that can be posted as they stand", () => {
+    const [hours = ""] = blocksOf("docs/time.md", "json").filter((block) => block.includes("opens"));
+    expect(weeklySlots(parseWeeklyTimetable(JSON.parse(hours)))).toContain("closes:1");
+    const [csv = ""] = blocksOf("docs/time.md", "csv");
+    expect(parseTableCsv(csv).slots).toEqual(["fajr", "isha"]);
+    const inline = /`(\{"slots": .*?\}\}\})`/.exec(read("docs/time.md"))?.[1] ?? "";
+    expect(parseTimetable("table", JSON.parse(inline)).kind).toBe("table");
+  });
+
+  it("lists each reason for which a slot has no time", () => {
+    const listed = rowsOf("docs/time.md", /^`[a-z]+(_[a-z]+)*`$/).map(([reason = "", meaning]) => [
+      reason.slice(1, -1),
+      meaning,
+    ]);
+    const known = new Set(Object.keys(noTimeReasons));
+    expect(Object.fromEntries(listed.filter(([reason = ""]) => known.has(reason)))).toEqual(noTimeReasons);
+  });
+
+  it("gives the tolerances that the tests hold the sun to", () => {
+    const rows = rowsOf("docs/time.md", /^\d+$/).map((row) => row.map(Number));
+    expect(rows).toEqual(bands.map(({ from, sun, prayer, asr, grazing }) => [from, sun, prayer, asr, grazing]));
   });
 
   const nights = rowsOf("docs/time.md", /^[A-Z][a-z]+\/[A-Za-z_]+$/);

@@ -1,3 +1,4 @@
+import { CalculationMethod, HighLatitudeRule } from "adhan";
 import { describe, expect, it } from "vitest";
 import type { CarillonError } from "../../src/errors.ts";
 import type { CivilDate } from "../../src/timetable/civil-time.ts";
@@ -10,6 +11,7 @@ import {
   prayerSlots,
   prayerTimes,
 } from "../../src/timetable/prayer.ts";
+import { countriesWithDefaults, prayerDefaults } from "../../src/timetable/prayer-defaults.ts";
 import { altitudeDegrees, hourAngleDegrees } from "./sun-oracle.ts";
 
 const minuteMs = 60_000;
@@ -41,6 +43,9 @@ describe("published times", () => {
   const singapore = place(1.370844612058886, 103.80145644060552, "Asia/Singapore", { method: "Singapore", ...night });
   const ankara = place(39.939382, 32.819713, "Europe/Istanbul", { method: "Turkey", ...night });
   const tehran = place(35.715298, 51.404343, "Asia/Tehran", { method: "Tehran", ...night });
+  const dubai = place(25.263056, 55.297222, "Asia/Dubai", { method: "Dubai", ...night });
+  const doha = place(25.283897, 51.52877, "Asia/Qatar", { method: "Qatar", ...night });
+  const kuwait = place(29.370865, 47.979139, "Asia/Kuwait", { method: "Kuwait", ...night });
   const moonsighting = { method: "MoonsightingCommittee", madhab: "hanafi", ...night };
   const london = place(51.507194, -0.116711, "Europe/London", moonsighting);
   const oslo = place(59.9094, 10.7349, "Europe/Oslo", moonsighting);
@@ -54,6 +59,12 @@ describe("published times", () => {
     ["MUIS, Singapore", singapore, "2020-02-29", "05:58 07:15 13:19 16:31 19:20 20:29"],
     ["Diyanet, Ankara", ankara, "2019-01-01", "06:33 08:03 12:57 15:20 17:40 19:05"],
     ["Diyanet, Ankara", ankara, "2019-07-01", "03:21 05:16 12:57 16:55 20:28 22:15"],
+    ["Awqaf UAE, Dubai", dubai, "2018-01-01", "05:42 07:01 12:25 15:24 17:44 19:03"],
+    ["Awqaf UAE, Dubai", dubai, "2018-07-01", "04:02 05:29 12:25 15:48 19:16 20:43"],
+    ["Awqaf Qatar, Doha", doha, "2016-01-01", "04:58 06:19 11:37 14:35 16:56 18:26"],
+    ["Awqaf Qatar, Doha", doha, "2016-07-01", "03:18 04:47 11:38 15:01 18:29 19:59"],
+    ["Kuwait City", kuwait, "2016-01-01", "05:18 06:42 11:51 14:42 17:01 18:23"],
+    ["Kuwait City", kuwait, "2016-07-01", "03:16 04:52 11:52 15:26 18:52 20:23"],
     ["Tehran", tehran, "2018-06-01", "04:06 05:50 13:02 16:51 20:36 21:34"],
     ["Moonsighting Committee, London", london, "2016-01-01", "06:25 08:06 12:09 14:15 16:05 17:38"],
     ["Moonsighting Committee, London", london, "2016-06-01", "02:55 04:49 13:03 18:31 21:12 22:23"],
@@ -202,6 +213,37 @@ describe("parameters", () => {
     const asr = (madhab: string) =>
       prayerTimes(place(52.5, 13.4, "Europe/Berlin", { madhab }), dateOf("2026-06-03")).asr ?? Number.NaN;
     expect(asr("hanafi") - asr("shafi")).toBeGreaterThan(30 * minuteMs);
+  });
+
+  it("offer all methods and rules that adhan has, but for the one without angles", () => {
+    expect([...prayerMethods, "Other"].sort()).toEqual(Object.keys(CalculationMethod).sort());
+    expect([...highLatitudeRules].sort()).toEqual(
+      [HighLatitudeRule.MiddleOfTheNight, HighLatitudeRule.SeventhOfTheNight, HighLatitudeRule.TwilightAngle].sort(),
+    );
+  });
+
+  it("take method and madhab of the country where they say so", () => {
+    const date = dateOf("2026-03-03");
+    const timesIn = (country: string | null, params: unknown) =>
+      prayerTimes({ ...place(39.93, 32.86, "Europe/Istanbul", params), country }, date);
+    const follows = { method: "byCountry" };
+    expect(timesIn("TR", follows)).toEqual(timesIn(null, { method: "Turkey" }));
+    expect(timesIn("PK", follows)).toEqual(timesIn(null, { method: "Karachi", madhab: "hanafi" }));
+    expect(timesIn("PK", { ...follows, madhab: "shafi" })).toEqual(timesIn(null, { method: "Karachi" }));
+    expect(timesIn("PK", { madhab: "byCountry" })).toEqual(timesIn(null, { madhab: "hanafi" }));
+    for (const nowhere of ["XX", null]) expect(timesIn(nowhere, follows)).toEqual(timesIn("TR", {}));
+    expect(parsePrayerTimetable(follows)).toMatchObject({ method: "byCountry", madhab: "byCountry" });
+    expect(timesIn("TR", follows)).not.toEqual(timesIn("TR", {}));
+  });
+
+  it("have defaults for countries that exist, and each once", () => {
+    const names = new Intl.DisplayNames("en", { type: "region", fallback: "none" });
+    for (const country of countriesWithDefaults) expect(names.of(country), country).toBeDefined();
+    expect(new Set(countriesWithDefaults).size).toBe(countriesWithDefaults.length);
+    expect(countriesWithDefaults.map(prayerDefaults)).not.toContainEqual({
+      method: "MuslimWorldLeague",
+      madhab: "shafi",
+    });
   });
 
   it("take a seventh of the night beyond 48 degrees, south too, unless told otherwise", () => {

@@ -1,6 +1,13 @@
 import { describe, expect, it } from "vitest";
 import { parsePrayerTimetable } from "../../src/timetable/prayer.ts";
-import { assertSlot, slotsOf, timeOf } from "../../src/timetable/timetable.ts";
+import {
+  assertSlot,
+  parseTimetable,
+  slotsOf,
+  slotTime,
+  timeOf,
+  timetableKinds,
+} from "../../src/timetable/timetable.ts";
 import { sinceEver } from "../../src/timetable/versions.ts";
 
 const timetable = parsePrayerTimetable({});
@@ -17,6 +24,38 @@ describe("timetable", () => {
     expect(timeOf(tromso, "sunrise", { year: 2026, month: 12, day: 21 })).toBeNull();
     expect(timeOf(tromso, "closing", equinox)).toBeNull();
     expect(timeOf(tromso, "constructor", equinox)).toBeNull();
+  });
+
+  it("says why there is none", () => {
+    expect(slotTime(tromso, "sunrise", { year: 2026, month: 12, day: 21 })).toEqual({ none: "polar_night" });
+    expect(slotTime(tromso, "closing", { year: 2026, month: 3, day: 20 })).toEqual({ none: "no_such_slot" });
+  });
+
+  it("comes from its kind and parameters, and is stored as these", () => {
+    const hours = [{ opens: "09:00", closes: "18:00" }];
+    const parameters: Record<string, unknown> = {
+      prayer: { method: "Egyptian" },
+      sun: {},
+      weekly: { days: { 1: hours } },
+      table: { days: { "03-20": { opens: "09:00" } } },
+    };
+    for (const kind of timetableKinds) {
+      const parsed = parseTimetable(kind, parameters[kind]);
+      const { kind: said, ...stored } = parsed;
+      expect(said).toBe(kind);
+      expect(parseTimetable(kind, JSON.parse(JSON.stringify(stored)))).toEqual(parsed);
+      const [slot = ""] = slotsOf(parsed);
+      expect(() => assertSlot(sinceEver(parsed), slot)).not.toThrow();
+      const equinox = { year: 2026, month: 3, day: 20 };
+      const place = { ...tromso, latitude: 50, versions: sinceEver(parsed) };
+      const none = { none: "no_such_slot" };
+      expect(slotTime(place, "toString", equinox), kind).toEqual(none);
+      expect("at" in slotTime(place, slot, equinox) || kind === "weekly", kind).toBe(true);
+    }
+    for (const kind of ["moon", "constructor", ""]) {
+      const wanted = { code: "invalid_request", pointer: "/parameters" };
+      expect(() => parseTimetable(kind, {}, "/parameters")).toThrow(expect.objectContaining(wanted));
+    }
   });
 
   it("refuses a slot that it doesn't have", () => {
