@@ -20,5 +20,5 @@ export const userKind = defineKind({
     const { userId, zone, locale } = contract.parse(fields);
     return { userId, zone: zone === undefined ? undefined : checkedZone(zone, "/zone"), locale };
   },
-  merge: ({ client }, rows) => mergeUsers(client, rows),
+  merge: ({ client, planHorizonMs }, rows) => mergeUsers(client, rows, planHorizonMs),
 });

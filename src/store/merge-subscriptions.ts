@@ -1,5 +1,6 @@
 import { CarillonError, ManyErrors } from "../errors.ts";
 import type { Executor } from "./executor.ts";
+import { ZoneChanged } from "./own-zone.ts";
 import type { Merged, Numbered, Refused } from "./staging.ts";
 import type { SubscriptionRequest } from "./subscription-request.ts";
 import { type SubscribeOptions, subscribeMany } from "./subscriptions.ts";
@@ -24,7 +25,7 @@ export async function mergeSubscriptions(
       const counts = await subscribeMany(client, requests, options);
       return { ...counts, refused };
     } catch (error) {
-      const mistakes = byLine(error);
+      const mistakes = error instanceof ZoneChanged ? [] : byLine(error);
       if (mistakes === null) throw error;
       // what was found only when storing (a user with too many endpoints) has left rows behind
       await client.query("rollback to savepoint whole_batch");

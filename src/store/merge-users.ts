@@ -1,12 +1,18 @@
 import type { Executor } from "./executor.ts";
+import { followZones } from "./moves.ts";
 import { lastOfEach, type Merged, type Numbered, stage } from "./staging.ts";
 import { setZones, type WantedUser } from "./users.ts";
 
 /**
  * Makes the users who are missing, and sets zone and locale of the others where they are given and differ. Locks are
- * taken in the order that `findOrCreateUsers` states: new users by outside id, then the rows that change by number.
+ * taken in the order that `findOrCreateUsers` states: new users by outside id, then the rows that change by number. What
+ * follows a user moves along with their zone.
  */
-export async function mergeUsers(client: Executor, rows: readonly Numbered<WantedUser>[]): Promise<Merged> {
+export async function mergeUsers(
+  client: Executor,
+  rows: readonly Numbered<WantedUser>[],
+  planHorizonMs: number,
+): Promise<Merged> {
   const { last, repeated } = lastOfEach(together(rows), (user) => user.userId);
   await stage(
     client,
@@ -28,17 +34,15 @@ export async function mergeUsers(client: Executor, rows: readonly Numbered<Wante
      where (u.zone, u.locale) is distinct from (coalesce(s.zone, u.zone), coalesce(s.locale, u.locale))
      order by u.user_number for no key update of u`,
   );
-  if (differing.length > 0) {
-    await setZones(
-      client,
-      differing.map(({ user_number: userNumber, hash_slot: hashSlot, zone, locale }) => ({
-        userNumber,
-        hashSlot,
-        zone: zone ?? undefined,
-        locale: locale ?? undefined,
-      })),
-    );
-  }
+  const settings = differing.map(({ user_number: userNumber, hash_slot: hashSlot, zone, locale }) => ({
+    userNumber,
+    hashSlot,
+    zone: zone ?? undefined,
+    locale: locale ?? undefined,
+  }));
+  if (settings.length > 0) await setZones(client, settings);
+  const zoned = settings.filter(({ zone }) => zone !== undefined);
+  if (zoned.length > 0) await followZones(client, zoned, planHorizonMs);
   const [made, changed] = [inserted ?? 0, differing.length];
   return { inserted: made, changed, unchanged: last.length - made - changed + repeated, refused: [] };
 }

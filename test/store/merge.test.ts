@@ -66,6 +66,21 @@ describe("users", () => {
     expect(rows).toEqual([{ zone: "Europe/Berlin", locale: "en" }]);
   });
 
+  it("take along what follows them when their zone changes, ten thousand at once", async () => {
+    const users = Array.from({ length: 10_000 }, (_, index) => `mover-${index}`);
+    const inZone = (zone: string) => ["user_id,zone", ...users.map((user) => `${user},${zone}`)];
+    await importText(test.database, "users", inZone("Europe/Berlin"));
+    const wishes = ["user_id,topic,time", ...users.map((user) => `${user},live,06:45`)];
+    expect(countsOf(await imported("subscriptions", wishes))).toEqual([10_000, 0, 0, 0]);
+    expect(countsOf(await imported("users", inZone("Asia/Tokyo")))).toEqual([0, 10_000, 0, 0]);
+    const { rows } = await test.database.pool.query(
+      `select c.rule ->> 'zone' as zone, count(*)::int as users
+       from carillon.subscriptions s join carillon.schedules c using (schedule_id)
+       where s.ended_at is null and c.rule ->> 'time' = '06:45:00' group by 1`,
+    );
+    expect(rows).toEqual([{ zone: "Asia/Tokyo", users: 10_000 }]);
+  });
+
   it("keep every character of their ids", async () => {
     const ids = ["back\\slash", "\\N", 'quo"te', "\u2028line", "Ærøskøbing", "🕌", "a, b", "\\t"];
     const lines = ids.map((userId) => JSON.stringify({ userId }));
