@@ -53,7 +53,10 @@ export interface SunTimetable {
 
 const secondMs = 1_000;
 const halfDayMs = 43_200_000;
-/** What suncalc finds where the sun only grazes an altitude may be far from it; elsewhere it is within 0.03 degrees. */
+/**
+ * Where the sun only grazes an altitude, suncalc's two steps may end some degrees from it or on the other side of noon;
+ * elsewhere they end within 0.03 degrees.
+ */
 const altitudeTolerance = 0.1;
 
 export function isSunSlot(slot: string): slot is SunSlot {
@@ -74,12 +77,12 @@ export function sunTime(timetable: SunTimetable, place: SkyPlace, slot: SunSlot,
 
   const found = day[slot];
   const degrees = degreesOf[slot];
-  if (found !== null) {
+  const noonMs = day.solarNoon.getTime();
+  const isMorning = sunSlots.indexOf(slot) < sunSlots.indexOf("solarNoon");
+  if (found !== null && found.getTime() < noonMs === isMorning) {
     const altitude = sunAltitudeDegrees(found.getTime(), place.latitude, place.longitude);
     if (Math.abs(altitude - degrees) < altitudeTolerance) return onSecond(found);
   }
-  const noonMs = day.solarNoon.getTime();
-  const isMorning = sunSlots.indexOf(slot) < sunSlots.indexOf("solarNoon");
   const midnightMs = noonMs + (isMorning ? -halfDayMs : halfDayMs);
   return { none: whyNotPassed(degrees, noonMs, midnightMs, place.latitude, place.longitude) };
 }

@@ -6,6 +6,7 @@ import type { PlaceTimes, Timetable } from "../../src/timetable/timetable.ts";
 import { parseTimetable, slotsOf, slotTime } from "../../src/timetable/timetable.ts";
 import { sinceEver } from "../../src/timetable/versions.ts";
 import { bandOf, noonAltitude, noonMs, passesMs, risesOrSetsMs, shadowAltitude } from "./sky-oracle.ts";
+import { altitudeDegrees } from "./sun-oracle.ts";
 
 const cities: readonly [string, number, number, string][] = [
   ["Singapore", 1.35, 103.82, "Asia/Singapore"],
@@ -176,6 +177,30 @@ describe("why there is none", () => {
     }
     const reasons = ["polar_day", "polar_night", "sun_stays_low", "times_coincide", "twilight_all_night"];
     expect([...seasons].sort()).toEqual(reasons);
+  });
+});
+
+describe("near the poles", () => {
+  it("no latitude gets a time that isn't the sun's, or one on the other side of noon", () => {
+    const wrong: string[] = [];
+    const year = Array.from({ length: 365 }, (_, index) => addDays({ year: 2026, month: 1, day: 1 }, index));
+    for (let degrees = 65; degrees <= 90; degrees += 1.25) {
+      for (const latitude of [degrees, -degrees]) {
+        const where = place("sun", ["", latitude, 20, "UTC"]);
+        for (const date of year) {
+          const noon = slotTime(where, "solarNoon", date);
+          for (const slot of sunSlots) {
+            const time = slotTime(where, slot, date);
+            if (slot === "nadir" || slot === "solarNoon" || "none" in time || "none" in noon) continue;
+            const altitude = altitudeDegrees(time.at, latitude, where.longitude);
+            const wanted = degreesOf[slot] ?? -0.833;
+            const isOff = Math.abs(altitude - wanted) > 0.15 || time.at < noon.at !== morning.has(slot);
+            if (isOff) wrong.push(`${latitude} ${formatDate(date)} ${slot} at ${altitude.toFixed(2)} degrees`);
+          }
+        }
+      }
+    }
+    expect(wrong).toEqual([]);
   });
 });
 
