@@ -92,4 +92,38 @@ describe("carillon worker", () => {
       holder.release();
     }
   });
+
+  it("says that its zone data is older than what has been used; newer than that, it plans again", async () => {
+    await using test = await createTestDatabase();
+    const { pool } = test.database;
+    const attention = async () =>
+      (await pool.query("select from carillon.attention where kind = 'older zone data'")).rowCount;
+    await pool.query("update carillon.deployment set tzdata = '9999z'");
+    {
+      const { worker } = await startWorker(test);
+      await using _worker = worker;
+      expect(await worker.said("stderr", /zone data is older/)).toContain('"newest":"9999z"');
+      expect(await attention()).toBe(1);
+      worker.kill("SIGTERM");
+      await worker.exited;
+    }
+    expect(await attention()).toBe(0);
+
+    await pool.query("update carillon.deployment set tzdata = '1999a'");
+    await pool.query(
+      `with topic as (insert into carillon.topics (name) values ('zoned') returning topic_id)
+       insert into carillon.schedules (topic_id, rule, next_due_at, tzdata)
+       select topic_id, carillon.canonical_rule('{"kind": "wall", "time": "08:00", "zone": "Europe/Berlin"}'),
+         carillon.clock() + interval '2 days', '1999a'
+       from topic`,
+    );
+    const { worker } = await startWorker(test);
+    await using _worker = worker;
+    await worker.said("stderr", /planned again with newer zone data/);
+    const planned =
+      "select from carillon.schedules where tzdata = $1 and next_due_at < carillon.clock() + interval '25 h'";
+    await until(async () => (await pool.query(planned, [process.versions.tz])).rowCount === 1, "it is planned again");
+    const { rows } = await pool.query("select tzdata from carillon.deployment");
+    expect(rows).toEqual([{ tzdata: process.versions.tz }]);
+  });
 });
