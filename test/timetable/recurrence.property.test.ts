@@ -50,7 +50,7 @@ describe("an RRULE", () => {
     const minuteCases = fc.record({
       rrule: minuteRRules,
       startMinutes: fc.integer({ min: Date.UTC(2024, 0) / 60_000, max: Date.UTC(2025, 0) / 60_000 }),
-      afterDays: fc.integer({ min: -1, max: 70 }),
+      afterDays: fc.oneof(fc.integer({ min: -1, max: 3 }), fc.integer({ min: -1, max: 70 })),
     });
     let some = 0;
     fc.assert(
