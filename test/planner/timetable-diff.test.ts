@@ -131,7 +131,7 @@ describe("the diff of a correction", () => {
     expect({ moments: whole.moments.length, more: whole.more }).toEqual({ moments: 999, more: false });
     await engine.rows(
       `insert into carillon.schedules (topic_id, rule, place_id, next_due_at)
-       select topic_id, jsonb_set(rule, '{offsetMinutes}', '5'), place_id, carillon.clock() from carillon.schedules
+       select topic_id, jsonb_set(rule, '{offsetsMinutes}', '[5]'), place_id, carillon.clock() from carillon.schedules
        where schedule_id = any ($1)`,
       [scheduleIds.slice(0, 2)],
     );

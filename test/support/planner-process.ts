@@ -22,6 +22,8 @@ if (hasTemporal === "true") await import("temporal-polyfill/global");
 // only now, so that nothing has seen the day before
 const { planSchedule } = await import("../../src/planner/plan.ts");
 const { parseRule } = await import("../../src/timetable/rule-check.ts");
+const { parseTimetable } = await import("../../src/timetable/timetable.ts");
+const { sinceEver } = await import("../../src/timetable/versions.ts");
 
 const hourMs = 3_600_000;
 const zones = ["Europe/Berlin", "America/Santiago", "Australia/Lord_Howe", "Pacific/Apia", "Asia/Kathmandu", "UTC"];
@@ -31,6 +33,7 @@ const policies = [
 ];
 const inZones = zones.flatMap((zone) => policies.map((policy) => ({ zone, ...policy })));
 const place = { placeId: 7, latitude: 52.52, longitude: 13.405, zone: "Europe/Berlin" };
+const versions = sinceEver(parseTimetable("prayer", {}));
 const rules: readonly Rule[] = [
   { kind: "instant", at: "2026-10-25T01:30:00Z" },
   ...inZones.flatMap((inZone) => [
@@ -59,7 +62,8 @@ const plans = nows.flatMap((now) =>
         movable: [],
         expiresAfterMs: 600_000,
         catchUp: "all",
-        place: rule.kind === "timetable" ? { ...place, timetable: { kind: "prayer", parameters: {} } } : null,
+        place: rule.kind === "timetable" ? { ...place, versions } : null,
+        fault: null,
       } as const;
       const { buckets, nextDueAtMs } = planSchedule(schedule, nowMs, 40 * hourMs);
       return { rule, now, buckets, nextDueAtMs };
