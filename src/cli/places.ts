@@ -20,7 +20,7 @@ export function placesCommand(): Command {
     .description("list places; one: its timetable, zone, and the times of today and tomorrow")
     .argument("[key]", "a place's key, or the beginning of several")
     .option("--json", "one JSON object")
-    .addHelpText("after", "\nExamples:\n  $ carillon places de-\n  $ carillon places de-berlin")
+    .addHelpText("after", "\nExample:\n  $ carillon places de-\n  $ carillon places de-berlin")
     .action(async (key: string | undefined, { json }: { readonly json?: true }) => {
       await withDatabase((db) => showPlaces(db, key ?? "", process.stdout, json === true));
     });

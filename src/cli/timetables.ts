@@ -36,7 +36,7 @@ export function timetablesCommand(): Command {
     .option("--json", "one JSON object")
     .addHelpText(
       "after",
-      "\nExamples:\n  $ carillon timetables set city --file city.json --dry-run\n  $ carillon timetables set mosque --file 2027.csv --from 2027-01-01",
+      "\nExample:\n  $ carillon timetables set city --file city.json --dry-run\n  $ carillon timetables set mosque --file 2027.csv --from 2027-01-01",
     )
     .action(async (name: string, _: unknown, command: Command) => {
       // the command above has --json, too, and takes it

@@ -1,4 +1,5 @@
 import type { Executor } from "../store/executor.ts";
+import { readClock } from "../store/nodes.ts";
 import type { SchedulePlan, ScheduleToPlan } from "../store/plan.ts";
 import type { ForeseenChange } from "../store/timetable-change.ts";
 import {
@@ -8,8 +9,10 @@ import {
   schedulesWithTimetable,
   settledMoments,
 } from "../store/timetable-schedules.ts";
+import { addDays, datesThrough, localDate } from "../timetable/civil-time.ts";
 import { timetableKeyDate } from "../timetable/occurrences.ts";
 import type { TimetableVersion } from "../timetable/versions.ts";
+import { versionOn } from "../timetable/versions.ts";
 import { planOrSayWhyNot } from "./plan.ts";
 
 /** What a change of a timetable means for the moments within the planner's horizon. */
@@ -37,7 +40,11 @@ export interface MomentChange {
 }
 
 const momentsMax = 1000;
-const page = 500;
+/** Schedules at a time: each page keeps the process busy for some 30 ms. */
+const page = 100;
+/** Days about the horizon that a slot's instant may lie on, however late or early and wherever the place. */
+const daysAround = 3;
+const nothing: TimetableDiff = { moments: [], more: false, claimed: 0 };
 
 /**
  * Plans every schedule at the timetable's places twice, by the planner's own code: under the versions that there are and
@@ -52,6 +59,7 @@ export async function diffTimetable(
   { timetableId, before, after }: ForeseenChange,
   horizonMs: number,
 ): Promise<TimetableDiff> {
+  if (sameNear(before, after, await readClock(executor), horizonMs)) return nothing;
   const changes: BareChange[] = [];
   let claimed = 0;
   for (let behind = "0"; changes.length <= momentsMax; ) {
@@ -79,6 +87,20 @@ export async function diffTimetable(
     more: changes.length > momentsMax,
     claimed,
   };
+}
+
+/** A version that begins next month is no reason to look at every schedule. */
+function sameNear(
+  before: readonly TimetableVersion[],
+  after: readonly TimetableVersion[],
+  nowMs: number,
+  horizonMs: number,
+): boolean {
+  const first = addDays(localDate(nowMs, "UTC"), -daysAround);
+  const last = addDays(localDate(nowMs + horizonMs, "UTC"), daysAround);
+  return [...datesThrough(first, last)].every(
+    (date) => versionOn(before, date)?.timetable === versionOn(after, date)?.timetable,
+  );
 }
 
 interface BareChange {

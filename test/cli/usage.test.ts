@@ -4,7 +4,20 @@ import { createProgram } from "../../src/cli/program.ts";
 import { urlOf } from "../support/server.ts";
 import { carillon, typed } from "./carillon.ts";
 
-const verbs = ["migrate", "api", "worker", "all", "dev", "demo", "status", "sql", "keys", "version"];
+const verbs = [
+  "migrate",
+  "api",
+  "worker",
+  "all",
+  "dev",
+  "demo",
+  "status",
+  "sql",
+  "places",
+  "timetables",
+  "keys",
+  "version",
+];
 /** nobody listens on port 1 */
 const nowhere = "postgres://carillon:secret@127.0.0.1:1/carillon";
 

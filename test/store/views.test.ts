@@ -414,6 +414,12 @@ describe("attention", () => {
     ],
     ["clock skew", "update carillon.nodes set clock_skew_ms = -501"],
     [
+      "older zone data",
+      `with newest as (update carillon.deployment set tzdata = '2025b')
+       update carillon.nodes set tzdata = '2025a', heartbeat_at = clock_timestamp()`,
+    ],
+    ["schedules not planned", "update carillon.schedules set plan_fault = 'no such zone'"],
+    [
       "ledger partition missing",
       `update carillon.time_buckets set closed_at = null, closed_as = null, due_at = due_at + interval '400 days',
          expires_at = expires_at + interval '400 days'`,
