@@ -3,10 +3,10 @@ import { describe, expect, it } from "vitest";
 import { CarillonError } from "../../src/errors.ts";
 import { localTimesBetween, nextLocalTime } from "../../src/timetable/recurrence.ts";
 import { parseRRule } from "../../src/timetable/rrule.ts";
-import { endedRRules, expand } from "./rrule-oracle.ts";
+import { endedRRules, expand, expandMinutes, minuteRRules } from "./rrule-oracle.ts";
 
 const long = process.env.CARILLON_LONG === "1";
-const numRuns = long ? 100_000 : 1_500;
+const numRuns = long ? 100_000 : 1_000;
 const timeoutMs = long ? 3_600_000 : 120_000;
 const dayMs = 86_400_000;
 
@@ -44,6 +44,29 @@ describe("an RRULE", () => {
     );
     expect(seen.some).toBeGreaterThan(numRuns / 3);
     expect(seen.none).toBeGreaterThan(numRuns / 50);
+  });
+
+  it("of hours or minutes yields what brute force finds", { timeout: timeoutMs }, () => {
+    const minuteCases = fc.record({
+      rrule: minuteRRules,
+      startMinutes: fc.integer({ min: Date.UTC(2024, 0) / 60_000, max: Date.UTC(2025, 0) / 60_000 }),
+      afterDays: fc.integer({ min: -1, max: 70 }),
+    });
+    let some = 0;
+    fc.assert(
+      fc.property(minuteCases, ({ rrule, startMinutes, afterDays }) => {
+        const startMs = startMinutes * 60_000;
+        const start = new Date(startMs).toISOString().slice(0, 19);
+        const rule = { start, rrule: parseRRule(rrule, "").text, rdates: [], exdates: [] };
+        const fromMs = startMs + afterDays * dayMs;
+        const throughMs = fromMs + 3 * dayMs;
+        const wanted = expandMinutes(rrule, start, throughMs).filter((ms) => ms >= fromMs);
+        expect(written(localTimesBetween(rule, fromMs, throughMs)), `${start} ${rrule}`).toEqual(written(wanted));
+        some += wanted.length > 0 ? 1 : 0;
+      }),
+      { numRuns: numRuns / 5 },
+    );
+    expect(some).toBeGreaterThan(numRuns / 50);
   });
 
   it("is refused, or read, whatever the text", () => {

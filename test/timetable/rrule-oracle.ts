@@ -5,6 +5,7 @@
 import fc from "fast-check";
 
 const dayMs = 86_400_000;
+const minuteMs = 60_000;
 const weekdays = ["SU", "MO", "TU", "WE", "TH", "FR", "SA"];
 
 type Parts = ReadonlyMap<string, string>;
@@ -37,6 +38,30 @@ export function expand(rrule: string, start: string, throughMs: number): number[
     if (isDay(day)) period.push(...times.map((ms) => day + ms));
   }
   return found.slice(0, count);
+}
+
+/** The same for HOURLY and MINUTELY: every minute from the start's hour on is asked. */
+export function expandMinutes(rrule: string, start: string, throughMs: number): number[] {
+  const parts: Parts = new Map(rrule.split(";").map((part) => part.split("=") as [string, string]));
+  const [hours, minutes] = [numbers(parts, "BYHOUR"), numbers(parts, "BYMINUTE")];
+  const startMs = Date.parse(`${start}Z`);
+  const periodMs = parts.get("FREQ") === "HOURLY" ? 3_600_000 : minuteMs;
+  const isDay = dayTest(startMs, parts);
+  const found: number[] = [];
+  for (let ms = startMs; ms <= throughMs; ms += minuteMs) {
+    const period = Math.floor(ms / periodMs) - Math.floor(startMs / periodMs);
+    const [hour, minute] = [Math.floor(ms / 3_600_000) % 24, Math.floor(ms / minuteMs) % 60];
+    if (period % Number(parts.get("INTERVAL") ?? 1) !== 0) continue;
+    if (hours.length > 0 && !hours.includes(hour)) continue;
+    const isMinute =
+      minutes.length > 0 ? minutes.includes(minute) : periodMs === minuteMs || minute === minuteOf(startMs);
+    if (isMinute && isDay(Math.floor(ms / dayMs) * dayMs)) found.push(ms);
+  }
+  return found.slice(0, Number(parts.get("COUNT") ?? found.length));
+}
+
+function minuteOf(ms: number): number {
+  return Math.floor(ms / minuteMs) % 60;
 }
 
 function untilMs(until: string | undefined): number {
@@ -84,6 +109,7 @@ function dayTest(startMs: number, parts: Parts): (day: number) => boolean {
   const start = new Date(startMs);
   const [months, monthDays] = [numbers(parts, "BYMONTH"), numbers(parts, "BYMONTHDAY")];
   const byDay = parts.get("BYDAY")?.split(",");
+  const yearDays = numbers(parts, "BYYEARDAY");
   const frequency = parts.get("FREQ");
   const ofYear = frequency === "YEARLY" && months.length === 0;
   return (day) => {
@@ -94,13 +120,23 @@ function dayTest(startMs: number, parts: Parts): (day: number) => boolean {
     if (monthDays.length > 0 && !monthDays.some((each) => each === monthDay || each === monthDay - inMonth - 1)) {
       return false;
     }
+    if (yearDays.length > 0 && !yearDays.some((each) => isYearDay(each, date))) return false;
     if (byDay !== undefined) return byDay.some((each) => isWeekday(each, date, ofYear));
     // what no part says, the start says
     if (frequency === "WEEKLY") return date.getUTCDay() === start.getUTCDay();
-    if (monthDays.length > 0 || frequency === "DAILY") return true;
+    if (monthDays.length > 0 || yearDays.length > 0 || isDailyOrMore(frequency)) return true;
     if (monthDay !== start.getUTCDate()) return false;
     return frequency === "MONTHLY" || months.length > 0 || date.getUTCMonth() === start.getUTCMonth();
   };
+}
+
+function isDailyOrMore(frequency: string | undefined): boolean {
+  return frequency === "DAILY" || frequency === "HOURLY" || frequency === "MINUTELY";
+}
+
+function isYearDay(yearDay: number, date: Date): boolean {
+  const year = date.getUTCFullYear();
+  return date.getTime() === (yearDay > 0 ? Date.UTC(year, 0, yearDay) : Date.UTC(year + 1, 0, 1 + yearDay));
 }
 
 /** "MO", or "2MO": the second of its month, or of its year in a yearly rule without BYMONTH. */
@@ -176,6 +212,8 @@ export const endlessRRules = fc.constantFrom("DAILY", "WEEKLY", "MONTHLY", "YEAR
           ? fc.oneof(days, ordinals(frequency === "MONTHLY" ? 5 : 52)).map((list) => list.join(","))
           : days.map((list) => list.join(",")),
       ),
+      BYYEARDAY:
+        frequency === "YEARLY" ? fc.option(some(-366, 366, 9), { nil: undefined, freq: 4 }) : fc.constant(undefined),
       BYHOUR: fc.option(fc.constantFrom("0", "2,3", "23,1"), { nil: undefined, freq: 3 }),
       BYMINUTE: fc.option(fc.constantFrom("0", "30,15"), { nil: undefined, freq: 5 }),
       BYSETPOS: fc.option(some(-2, 2, 2), { nil: undefined, freq: 2 }),
@@ -184,9 +222,13 @@ export const endlessRRules = fc.constantFrom("DAILY", "WEEKLY", "MONTHLY", "YEAR
     .map((record) => {
       const parts = Object.entries(record).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]]));
       // one that chooses the second of one never comes
-      const chooses = record.BYDAY !== undefined && (frequency !== "DAILY" || record.BYHOUR?.includes(",") === true);
+      const chooses =
+        record.BYDAY !== undefined &&
+        record.BYYEARDAY === undefined &&
+        (frequency !== "DAILY" || record.BYHOUR?.includes(",") === true);
       const kept = parts.filter(([name, value = ""]) => {
         if (name === "BYSETPOS") return chooses;
+        if (["BYMONTH", "BYMONTHDAY", "BYDAY"].includes(name ?? "") && record.BYYEARDAY !== undefined) return false;
         // numbers in BYDAY beside BYMONTHDAY: the RFC does not say of what they count
         return name !== "BYMONTHDAY" || !/\d/.test(record.BYDAY ?? "") || value === "";
       });
@@ -194,6 +236,24 @@ export const endlessRRules = fc.constantFrom("DAILY", "WEEKLY", "MONTHLY", "YEAR
     })
     .filter(hasADay),
 );
+
+/** Of hours and minutes. */
+export const minuteRRules = fc
+  .record({
+    FREQ: fc.constantFrom("HOURLY", "MINUTELY"),
+    INTERVAL: often(fc.constantFrom("1", "2", "5", "7", "25", "90", "1440")),
+    COUNT: fc.option(fc.constantFrom("1", "10", "200"), { nil: undefined, freq: 3 }),
+    BYMONTH: fc.option(fc.constantFrom("2", "2,3", "1,12"), { nil: undefined, freq: 3 }),
+    BYMONTHDAY: fc.option(some(-31, 31, 4), { nil: undefined, freq: 3 }),
+    BYDAY: often(days.map((list) => list.join(","))),
+    BYHOUR: often(fc.constantFrom("0", "2,3", "23,1", "9,10,11,12,13,14,15,16,17")),
+    BYMINUTE: often(fc.constantFrom("0", "30,15", "0,10,20,30,40,50")),
+  })
+  .map((record) => {
+    const parts = Object.entries(record).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]]));
+    return parts.map((part) => part.join("=")).join(";");
+  })
+  .filter(hasADay);
 
 const ends = fc.oneof(
   fc.constant(""),
