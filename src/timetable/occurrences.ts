@@ -24,6 +24,7 @@ const minuteMs = 60_000;
 const dayMs = 24 * 60 * minuteMs;
 /** No moment is as far as this from its own local time read as UTC: a zone's offset, a shift of a day, an offset. */
 const farMs = 4 * dayMs;
+const maxAheadMs = 32 * dayMs;
 
 /**
  * The occurrences of `rule` that are due after `fromMs` (exclusive) and no later than `throughMs` (inclusive), both
@@ -76,17 +77,28 @@ export function hasEnded(rule: Rule, atMs: number): boolean {
   return rule.kind !== "instant" && dateMs(rule.endsOn, Number.POSITIVE_INFINITY) + farMs < atMs;
 }
 
-/** From one local time to the next: years may lie between them. */
+/**
+ * From one local time to the next: years may lie between them. Looks further ahead with each turn, so that a rule of
+ * every minute that has ended is not gone through minute by minute.
+ */
 function nextOfRecurrence(rule: RecurrenceRule, afterMs: number): Occurrence | null {
   const untilMs = Math.min(
     untilInstantMs(rule) ?? Number.POSITIVE_INFINITY,
     dateMs(rule.endsOn, Number.POSITIVE_INFINITY),
   );
   let localMs = nextLocalTime(rule, Math.max(afterMs, dateMs(rule.startsOn, Number.NEGATIVE_INFINITY)) - farMs);
-  while (localMs !== null && localMs <= untilMs + farMs) {
-    const [first] = occurrencesBetween(rule, null, Math.max(afterMs, localMs - farMs), localMs + farMs);
+  let lookedMs = afterMs;
+  for (
+    let aheadMs = dayMs;
+    localMs !== null && localMs <= untilMs + farMs;
+    aheadMs = Math.min(2 * aheadMs, maxAheadMs)
+  ) {
+    const throughMs = Math.max(localMs + farMs, lookedMs + aheadMs);
+    const [first] = occurrencesBetween(rule, null, Math.max(lookedMs, localMs - farMs), throughMs);
     if (first !== undefined) return first;
-    localMs = nextLocalTime(rule, localMs);
+    lookedMs = throughMs;
+    // whatever is due later has a local time behind this
+    localMs = nextLocalTime(rule, lookedMs - farMs);
   }
   return null;
 }

@@ -22,7 +22,7 @@ if (hasTemporal === "true") await import("temporal-polyfill/global");
 // only now, so that nothing has seen the day before
 const { planSchedule } = await import("../../src/planner/plan.ts");
 const { parseRule } = await import("../../src/timetable/rule-check.ts");
-const { parsePrayerTimetable } = await import("../../src/timetable/prayer.ts");
+const { parseTimetable } = await import("../../src/timetable/timetable.ts");
 const { sinceEver } = await import("../../src/timetable/versions.ts");
 
 const hourMs = 3_600_000;
@@ -33,6 +33,7 @@ const policies = [
 ];
 const inZones = zones.flatMap((zone) => policies.map((policy) => ({ zone, ...policy })));
 const place = { placeId: 7, latitude: 52.52, longitude: 13.405, zone: "Europe/Berlin" };
+const versions = sinceEver(parseTimetable("prayer", {}));
 const rules: readonly Rule[] = [
   { kind: "instant", at: "2026-10-25T01:30:00Z" },
   ...inZones.flatMap((inZone) => [
@@ -61,7 +62,7 @@ const plans = nows.flatMap((now) =>
         movable: [],
         expiresAfterMs: 600_000,
         catchUp: "all",
-        place: rule.kind === "timetable" ? { ...place, versions: sinceEver(parsePrayerTimetable({})) } : null,
+        place: rule.kind === "timetable" ? { ...place, versions } : null,
         fault: null,
       } as const;
       const { buckets, nextDueAtMs } = planSchedule(schedule, nowMs, 40 * hourMs);

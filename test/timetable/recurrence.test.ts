@@ -57,6 +57,18 @@ describe("a recurrence", () => {
     expect(until("20261025T002959Z")).toEqual([]);
   });
 
+  // walked through minute by minute, each of these takes minutes
+  it.each([
+    ["its UNTIL", "FREQ=MINUTELY;UNTIL=20260103T000000", {}],
+    ["its last date", "FREQ=MINUTELY", { endsOn: "2026-01-02" }],
+    ["an UNTIL in UTC", "FREQ=MINUTELY;UNTIL=20260102T230000Z", {}],
+  ])("of every minute that has ended with %s is seen to have ended at once", (_, rrule, rest) => {
+    const rule = recurring("2026-01-01T00:00", rrule, rest);
+    const endMs = Date.parse("2026-01-02T23:00:00Z");
+    expect(nextOccurrenceAfter(rule, null, endMs - 60_000 - 1)?.dueAtMs).toBe(endMs - 60_000);
+    for (const laterMs of [0, dayMs, 5 * dayMs]) expect(nextOccurrenceAfter(rule, null, endMs + laterMs)).toBeNull();
+  });
+
   it("begins and ends by local dates, whatever its offsets", () => {
     const rule = recurring("2026-01-01T00:10", "FREQ=DAILY", {
       startsOn: "2026-03-02",
