@@ -431,6 +431,19 @@ CREATE OR REPLACE FUNCTION carillon.real_time(at timestamp with time zone)
 AS $function$ select at $function$;
 comment on function carillon.real_time(timestamp with time zone) is 'When, on real time, carillon.clock() shows this: the same, but where a development clock is set.';
 
+CREATE OR REPLACE FUNCTION carillon.refuse_rule()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  raise exception using errcode = 'check_violation', schema = 'carillon', table = 'schedules',
+    constraint = 'schedules_rule_check',
+    message = 'new row for relation "schedules" violates schedules_rule_check: the rule is not in its canonical form',
+    detail = new.rule::text, hint = 'Store carillon.canonical_rule(rule).';
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION carillon.replace_clock(clock_body text, real_time_body text, speed_body text)
  RETURNS void
  LANGUAGE plpgsql
@@ -894,8 +907,7 @@ create table carillon.schedules (
   tzdata text collate pg_catalog."C" not null default ''::text,
   plan_fault text,
   constraint schedules_topic_id_rule_hash_key UNIQUE (topic_id, rule_hash),
-  constraint schedules_pkey PRIMARY KEY (schedule_id),
-  constraint schedules_rule_check CHECK ((rule = carillon.canonical_rule(rule)))
+  constraint schedules_pkey PRIMARY KEY (schedule_id)
 );
 comment on column carillon.schedules.rule_hash is 'One topic has one schedule for a rule: the hash of the rule''s canonical form.';
 comment on column carillon.schedules.tzdata is 'the zone data that it was planned under last; empty: none on record';
@@ -1796,6 +1808,8 @@ CREATE TRIGGER times_of_place AFTER UPDATE ON carillon.places REFERENCING OLD TA
 
 CREATE CONSTRAINT TRIGGER wake_planner AFTER UPDATE OF latitude, longitude, zone, country, timetable_id ON carillon.places DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION carillon.wake_planner_at_commit();
 
+CREATE TRIGGER rule_is_canonical BEFORE INSERT OR UPDATE OF rule ON carillon.schedules FOR EACH ROW WHEN ((new.rule IS DISTINCT FROM carillon.canonical_rule(new.rule))) EXECUTE FUNCTION carillon.refuse_rule();
+
 CREATE TRIGGER number_version BEFORE INSERT OR UPDATE ON carillon.timetable_versions FOR EACH ROW EXECUTE FUNCTION carillon.number_timetable_version();
 
 CREATE TRIGGER times_corrected AFTER UPDATE ON carillon.timetable_versions REFERENCING OLD TABLE AS before NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION carillon.corrected_times_have_changed();
@@ -1827,6 +1841,8 @@ revoke execute on function carillon.kind_has_changed() from public;
 revoke execute on function carillon.number_timetable_version() from public;
 
 revoke execute on function carillon.places_have_changed() from public;
+
+revoke execute on function carillon.refuse_rule() from public;
 
 revoke execute on function carillon.replace_clock(text,text,text) from public;
 
