@@ -217,7 +217,7 @@ export const mutants: readonly Mutant[] = [
     edits: [
       {
         file: deliver,
-        find: "return standing ?? verb(db.pool, request);",
+        find: "return (small ? await statements.intendSmall(request) : null) ?? verb(db.pool, request);",
         replace: `if (standing !== null) return standing;
         const client = await db.pool.connect();
         await client.query("begin");
@@ -231,16 +231,16 @@ export const mutants: readonly Mutant[] = [
   mutant(
     "intent: ahead of the moment",
     intent,
-    "and b.due_at <= carillon.clock() and b.expires_at > carillon.clock()",
-    "and b.expires_at > carillon.clock()",
+    "and b.due_at <= now.at and b.expires_at > now.at",
+    "and b.expires_at > now.at",
     "test/store/intent.test.ts",
     deliverTest,
   ),
   mutant(
     "intent: after the expiry",
     intent,
-    "and b.due_at <= carillon.clock() and b.expires_at > carillon.clock()",
-    "and b.due_at <= carillon.clock()",
+    "and b.due_at <= now.at and b.expires_at > now.at",
+    "and b.due_at <= now.at",
     "test/store/intent.test.ts",
   ),
   mutant(
@@ -259,16 +259,16 @@ export const mutants: readonly Mutant[] = [
   ),
   mutant(
     "intent: who joined after the moment",
-    intent,
-    "and s.subscribed_at <= h.due_at",
-    "",
+    "src/store/gate.ts",
+    `\`\${subscription}.subscribed_at <= \${dueAt} and (`,
+    `\`\${dueAt} is not null and (`,
     "test/store/intent.test.ts",
   ),
   mutant(
     "intent: who left before the moment",
-    intent,
-    "and (s.ended_at is null or s.ended_at > h.due_at)",
-    "",
+    "src/store/gate.ts",
+    ` and (\${subscription}.ended_at is null or \${subscription}.ended_at > \${dueAt})\``,
+    "`",
     "test/store/intent.test.ts",
   ),
   mutant(
@@ -409,8 +409,8 @@ export const mutants: readonly Mutant[] = [
   mutant(
     "room for less than a whole user",
     deliver,
-    "this.#window.take(this.#worker.chunk, this.#signal, endpointsPerUser)",
-    "this.#window.take(this.#worker.chunk, this.#signal, Math.min(1, endpointsPerUser))",
+    "this.#window.take(want, this.#signal, endpointsPerUser)",
+    "this.#window.take(want, this.#signal, Math.min(1, endpointsPerUser))",
     deliverTest,
   ),
   mutant(
@@ -511,8 +511,8 @@ export const mutants: readonly Mutant[] = [
   mutant(
     "an intent that is looked up has its members in another order",
     intent,
-    `\${roll("c.attempt", "order by m.position")}`,
-    `\${roll("c.attempt")}`,
+    "    order by n.position\n",
+    "    order by n.position desc\n",
     "test/store/intent.test.ts",
   ),
   mutant(
@@ -527,30 +527,66 @@ export const mutants: readonly Mutant[] = [
   mutant(
     "the end mark is set while deliveries are deferred",
     "src/store/settle.ts",
-    "        and not exists (\n          select from carillon.deferred d where d.bucket_id = g.bucket_id and d.group_number = g.group_number)",
+    "  and not exists (\n    select from carillon.deferred d where d.bucket_id = g.bucket_id and d.group_number = g.group_number)",
     "",
     "test/store/settle.test.ts",
   ),
   mutant(
     "the end mark is set before the end",
     "src/store/settle.ts",
-    "        and g.paged_at is not null\n",
-    "",
+    "  g.paged_at is not null\n  and not exists",
+    "  not exists",
     "test/store/settle.test.ts",
   ),
   mutant(
     "a bucket is closed while groups are open",
     "src/store/settle.ts",
-    "        and not exists (select from carillon.groups g where g.bucket_id = b.bucket_id and g.finished_at is null)",
+    "\n  and not exists (select from carillon.groups g where g.bucket_id = b.bucket_id and g.finished_at is null)",
     "",
     "test/store/settle.test.ts",
   ),
   mutant(
     "a bucket is closed twice",
     "src/store/settle.ts",
-    "where b.bucket_id = $1 and b.closed_at is null and",
-    "where b.bucket_id = $1 and",
+    "  b.closed_at is null and b.cut_at is not null\n",
+    "  b.cut_at is not null\n",
     "test/store/settle.test.ts",
+  ),
+  mutant(
+    "a small group that is halted is sent to",
+    "src/store/intent-many.ts",
+    `join carillon.topics t on t.topic_id = b.topic_id\n      cross join (select carillon.clock() as at offset 0) as now\n      where g.epoch = a.epoch and g.claim_token = a.claim_token and g.next_chunk = a.chunk_number and (\${mayBeSent})`,
+    "join carillon.topics t on t.topic_id = b.topic_id\n      cross join (select carillon.clock() as at offset 0) as now\n      where g.epoch = a.epoch and g.claim_token = a.claim_token and g.next_chunk = a.chunk_number",
+    "test/store/small-groups.test.ts",
+  ),
+  mutant(
+    "a small group that is larger than its room is taken all the same",
+    "src/store/intent-many.ts",
+    "where coalesce(r.members, 0) <= h.most",
+    "where coalesce(r.members, 0) <= h.most + 100",
+    "test/store/small-groups.test.ts",
+  ),
+  mutant(
+    "outcomes of small groups are recorded under a stale epoch",
+    "src/store/outcome-many.ts",
+    "g.epoch = a.epoch and ",
+    "",
+    "test/store/small-groups.test.ts",
+  ),
+  {
+    name: "an end mark is set under a stale epoch, where many are set",
+    edits: [
+      { file: "src/store/settle.ts", find: "g.epoch = a.epoch and ", replace: "" },
+      { file: "src/store/settle.ts", find: "g.epoch = h.epoch and ", replace: "" },
+    ],
+    tests: ["test/store/small-groups.test.ts"],
+  },
+  mutant(
+    "a bucket of several groups goes to one node",
+    "src/store/claim.ts",
+    `coalesce(g.population, \${smallBucket} + 1) as population`,
+    `coalesce(b.population, \${smallBucket} + 1) as population`,
+    "test/store/small-groups.test.ts",
   ),
   mutant(
     "the sweep passes over groups that were never claimed",
