@@ -566,13 +566,19 @@ export const mutants: readonly Mutant[] = [
     "where coalesce(r.members, 0) <= h.most + 100",
     "test/store/small-groups.test.ts",
   ),
-  mutant(
-    "outcomes of small groups are recorded under a stale epoch",
-    "src/store/outcome-many.ts",
-    "g.epoch = a.epoch and ",
-    "",
-    "test/store/small-groups.test.ts",
-  ),
+  {
+    name: "outcomes of small groups are recorded under a stale epoch",
+    edits: [
+      { file: "src/store/outcome-many.ts", find: "g.epoch = w.epoch and ", replace: "" },
+      { file: "src/store/outcome-many.ts", find: "g.epoch = h.epoch and ", replace: "" },
+      {
+        file: "src/store/outcome-many.ts",
+        find: "returning g.bucket_id, g.group_number, g.epoch, g.claim_token",
+        replace: "returning g.bucket_id, g.group_number, h.epoch, g.claim_token",
+      },
+    ],
+    tests: ["test/store/small-groups.test.ts"],
+  },
   {
     name: "an end mark is set under a stale epoch, where many are set",
     edits: [

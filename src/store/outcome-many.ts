@@ -19,35 +19,42 @@ const recordManyText = `
           $9::text[], $10::int[], $11::int[], $12::int[], $13::int[], $14::int[]) with ordinality
         as a (bucket_id, group_number, epoch, claim_token, due_day, chunk_number, part, codes, after_due_ms, delivered,
           failed, suppressed, expired, in_doubts, nth)
+    ), wanted as materialized (
+      -- a group may have several records here, and a row is updated once a statement
+      select bucket_id, group_number, epoch, claim_token, sum(delivered)::int as delivered, sum(failed)::int as failed,
+        sum(suppressed)::int as suppressed, sum(expired)::int as expired, sum(in_doubts)::int as in_doubts
+      from asked
+      group by bucket_id, group_number, epoch, claim_token
     ), held as materialized (
-      select a.nth, g.bucket_id, g.group_number
-      from asked a
-      join carillon.groups g on g.bucket_id = a.bucket_id and g.group_number = a.group_number
-      where g.epoch = a.epoch and g.claim_token = a.claim_token
+      select w.*
+      from wanted w
+      join carillon.groups g on g.bucket_id = w.bucket_id and g.group_number = w.group_number
+      where g.epoch = w.epoch and g.claim_token = w.claim_token
       order by g.bucket_id, g.group_number
       for no key update of g
     ), fence as (
       update carillon.groups g
-      set delivered = g.delivered + a.delivered,
-          failed = g.failed + a.failed,
-          suppressed = g.suppressed + a.suppressed,
-          expired = g.expired + a.expired,
-          in_doubts = g.in_doubts + a.in_doubts,
+      set delivered = g.delivered + h.delivered,
+          failed = g.failed + h.failed,
+          suppressed = g.suppressed + h.suppressed,
+          expired = g.expired + h.expired,
+          in_doubts = g.in_doubts + h.in_doubts,
           lease_until = clock_timestamp() + $15::int * interval '1 millisecond'
       from held h
-      join asked a on a.nth = h.nth
       where g.bucket_id = h.bucket_id and g.group_number = h.group_number
-        and g.epoch = a.epoch and g.claim_token = a.claim_token
-      returning a.*
+        and g.epoch = h.epoch and g.claim_token = h.claim_token
+      returning g.bucket_id, g.group_number, g.epoch, g.claim_token
+    ), stands as materialized (
+      select a.* from asked a join fence f using (bucket_id, group_number, epoch, claim_token)
     ), recorded as (
       insert into carillon.outcomes (due_day, bucket_id, group_number, chunk_number, epoch, part, recorded_at,
         codes, after_due_ms)
-      select f.due_day, f.bucket_id, f.group_number, f.chunk_number, f.epoch, f.part, clock_timestamp(),
-        f.codes, f.after_due_ms::int[]
-      from fence f
+      select s.due_day, s.bucket_id, s.group_number, s.chunk_number, s.epoch, s.part, clock_timestamp(),
+        s.codes, s.after_due_ms::int[]
+      from stands s
       on conflict do nothing
     )
-    select nth::int from fence`;
+    select nth::int from stands`;
 
 /** @returns one for each record, in order: false if its fence refused, as `recordOutcomes` */
 export async function recordMany(executor: Executor, records: readonly PlainRecord[]): Promise<readonly boolean[]> {

@@ -18,9 +18,7 @@ import { createProgram } from "../../src/cli/program.ts";
 import { readConfig } from "../../src/config.ts";
 import { kinds } from "../../src/import/kinds.ts";
 import { deliveryId, webhookId } from "../../src/reminder/delivery-id.ts";
-import type { GapPolicy, OverlapPolicy } from "../../src/reminder/rule.ts";
 import { createTopic } from "../../src/store/topics.ts";
-import { formatDate, localDate, resolveWallTime } from "../../src/timetable/civil-time.ts";
 import {
   byCountry,
   highLatitudeRules,
@@ -314,33 +312,6 @@ describe("docs/time.md", () => {
   it("gives the tolerances that the tests hold the sun to", () => {
     const rows = rowsOf("docs/time.md", /^\d+$/).map((row) => row.map(Number));
     expect(rows).toEqual(bands.map(({ from, sun, prayer, asr, grazing }) => [from, sun, prayer, asr, grazing]));
-  });
-
-  const nights = rowsOf("docs/time.md", /^[A-Z][a-z]+\/[A-Za-z_]+$/);
-
-  it("says of nights when clocks change what happens then", () => {
-    expect(nights.length).toBeGreaterThanOrEqual(8);
-    for (const [zone = "", date = "", time = "", said = "", fires = ""] of nights) {
-      const [year = 0, month = 0, day = 0] = date.split("-").map(Number);
-      const [hour = 0, minute = 0] = time.split(":").map(Number);
-      const policy = said.slice(1, -1);
-      const gap: GapPolicy = policy === "skip" ? "skip" : "shift";
-      const overlap: OverlapPolicy = policy === "last" || policy === "both" ? policy : "first";
-      const instants = resolveWallTime({ year, month, day, hour, minute, second: 0 }, zone, { gap, overlap });
-      const at = instants.map(({ instantMs }) => new Date(instantMs).toISOString().slice(11, 16));
-      const before = instants.some(({ instantMs }) => formatDate(localDate(instantMs, "UTC")) < date);
-      const [outside = ""] = fires.split(" (");
-      expect({ zone, date, policy, fires: outside }).toEqual({
-        zone,
-        date,
-        policy,
-        fires: at.length === 0 ? "not" : `${at.join(", ")}${before ? " the day before" : ""}`,
-      });
-      const shown = /(\d\d:\d\d)\)$/.exec(fires)?.[1];
-      if (shown === undefined) continue;
-      const clock = new Intl.DateTimeFormat("en-GB", { timeZone: zone, timeStyle: "short" });
-      expect(clock.format(instants[0]?.instantMs)).toBe(shown);
-    }
   });
 });
 

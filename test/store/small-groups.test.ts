@@ -172,6 +172,26 @@ describe("recordMany, settleGroups and closeBuckets", () => {
     await checkInvariants({ db: engine.db, receiverLog: null, window: 100, mode: "at_least_once", kills: 0 });
   });
 
+  it("record several chunks of one group in one statement, each of them", async () => {
+    const { moments, groups } = await momentsOf([5, 2]);
+    const [group, other] = groups;
+    if (group === undefined || other === undefined) throw new Error("not claimed");
+    const chunks = [
+      await intendSurely(engine.db.pool, group, { limit: 2 }),
+      await intendSurely(engine.db.pool, group, { limit: 2, chunkNumber: 1 }),
+      await intendSurely(engine.db.pool, group, { limit: 2, chunkNumber: 2 }),
+    ];
+    const records = [
+      ...chunks.map((chunk) => plain(group, chunk)),
+      plain(other, await intendSurely(engine.db.pool, other, { limit: 5 })),
+    ];
+    expect(await recordMany(engine.db.pool, records)).toEqual([true, true, true, true]);
+    for (const moment of moments) {
+      expect(await engine.group(moment)).toMatchObject({ delivered: moment.users.length });
+      expect((await ledgerOf(moment)).map(({ state }) => state)).toEqual(moment.users.map(() => "delivered: accepted"));
+    }
+  });
+
   it("wait for a row that is locked: outcomes are not passed over", async () => {
     const { groups } = await momentsOf([2, 2]);
     const chunks = await intendMany(
