@@ -8,7 +8,8 @@ export default defineConfig({
     globalSetup: ["test/support/global-setup.ts"],
     setupFiles: ["test/support/guard.ts"],
     pool: "forks",
-    maxWorkers: 2,
+    // one more than the cores of a small machine: most of the time a story waits for its moment
+    maxWorkers: 3,
     testTimeout: 30_000,
     hookTimeout: 30_000,
     teardownTimeout: 30_000,

@@ -9,8 +9,8 @@ describe("many small moments at one instant", storyLimit, () => {
     "are delivered together, through the loss of their owners and replies that ask for another try (%s)",
     async (deliveryMode) => {
       await using story = await beginStory();
-      const moments = 150;
-      const busy = new Set(userIds(20).map((_, index) => `m${index * 7}-3`));
+      const moments = 80;
+      const busy = new Set(userIds(20).map((_, index) => `m${index * 4}-3`));
       const held = Promise.withResolvers<void>();
       let holding = true;
       const receiver = new StoryReceiver(async ({ address, attempt }) => {
@@ -20,7 +20,7 @@ describe("many small moments at one instant", storyLimit, () => {
         return { kind: "accepted" };
       });
       // a topic each, so that each has a schedule and a time bucket of its own
-      for (let index = 0; index < moments; index += 1) await story.topic(`place-${index}`, { deliveryMode });
+      await Promise.all(Array.from({ length: moments }, (_, index) => story.topic(`place-${index}`, { deliveryMode })));
       const at = await story.instantIn(4000);
       const requests = Array.from({ length: moments }, (_, index) =>
         userIds(4, `m${index}`).map((userId) => ({

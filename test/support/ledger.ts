@@ -150,6 +150,8 @@ const faultTexts: readonly { readonly name: ViolationName; readonly text: string
   },
 ];
 
+const scanTimeoutMs = 60_000;
+
 export async function readLedgerFaults(db: Reader, bucketIds: BucketIds): Promise<readonly LedgerFault[]> {
   // a scan of everything takes its time where 200,000 were reminded
   return readOnly(
@@ -157,14 +159,16 @@ export async function readLedgerFaults(db: Reader, bucketIds: BucketIds): Promis
     async (executor) => {
       const faults: LedgerFault[] = [];
       for (const { name, text } of faultTexts) {
-        const { rows } = await executor.query(
-          `select * from (${text}) f where $1::bigint[] is null or f.bucket_id = any ($1)`,
-          [bucketIds],
-        );
+        const scan = {
+          text: `select * from (${text}) f where $1::bigint[] is null or f.bucket_id = any ($1)`,
+          values: [bucketIds],
+          query_timeout: scanTimeoutMs + 1000,
+        };
+        const { rows } = await executor.query(scan);
         faults.push({ name, examples: rows });
       }
       return faults;
     },
-    { timeoutMs: 60_000 },
+    { timeoutMs: scanTimeoutMs },
   );
 }
