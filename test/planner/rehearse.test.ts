@@ -143,7 +143,7 @@ describe("a rehearsed plan", () => {
         {
           userId: "alone",
           topic: "by-size",
-          when: { at: new Date(Date.now() + 120_000).toISOString() },
+          when: { at: new Date(Date.now() + 2_345_000).toISOString() },
           endpoints: [],
           pointer: "",
         },
