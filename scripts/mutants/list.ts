@@ -553,7 +553,7 @@ export const mutants: readonly Mutant[] = [
     "test/store/settle.test.ts",
   ),
   mutant(
-    "a small group that is halted is sent to",
+    "a small group is sent to before its moment, or after its expiry",
     "src/store/intent-many.ts",
     `join carillon.topics t on t.topic_id = b.topic_id\n      cross join (select carillon.clock() as at offset 0) as now\n      where g.epoch = a.epoch and g.claim_token = a.claim_token and g.next_chunk = a.chunk_number and (\${mayBeSent})`,
     "join carillon.topics t on t.topic_id = b.topic_id\n      cross join (select carillon.clock() as at offset 0) as now\n      where g.epoch = a.epoch and g.claim_token = a.claim_token and g.next_chunk = a.chunk_number",

@@ -113,6 +113,20 @@ describe("intendMany", () => {
     expect(await intend(engine.db.pool, intentOf(paused))).toBeNull();
   });
 
+  it("leaves alone what is not due yet, and what has expired", async () => {
+    const ahead = await engine.moment({ users: 2, dueInMs: 60_000 });
+    const over = await engine.moment({ users: 2, dueInMs: -5000, expiresAfterMs: 1000 });
+    const due = await engine.moment({ users: 2 });
+    const groups: ClaimedGroup[] = [];
+    for (const moment of [ahead, over, due]) groups.push(await engine.claim(moment));
+    const chunks = await intendMany(
+      engine.db.pool,
+      groups.map((group) => asked(group)),
+    );
+    expect(chunks.map((chunk) => chunk?.size ?? null)).toEqual([null, null, 2]);
+    for (const moment of [ahead, over]) expect(await ledgerOf(moment)).toEqual([]);
+  });
+
   it("takes exactly as many as the limit, endpoints counted", async () => {
     const { groups } = await momentsOf([3, 3], { endpoints: 2 });
     const chunks = await intendMany(engine.db.pool, [asked(at(groups, 0), 6), asked(at(groups, 1), 5)]);
