@@ -351,8 +351,11 @@ begin
         select from pg_catalog.pg_class c
         where c.relnamespace = 'carillon'::regnamespace and c.relname = partition
       ) then
-        execute format('create table carillon.%I (like carillon.%I including all) with (toast_tuple_target = 8160)',
-          partition, part);
+        execute format('create table carillon.%I (like carillon.%I including all)', partition, part);
+        -- a table's own setting, which its partitions don't take over
+        if part = 'chunks' then
+          execute format('alter table carillon.%I set (toast_tuple_target = 8160)', partition);
+        end if;
         execute format('alter table carillon.%I attach partition carillon.%I for values from (%L) to (%L)',
           part, partition, day, day + 1);
       end if;
@@ -656,6 +659,8 @@ create table carillon.chunks (
 ) partition by RANGE (due_day);
 alter table carillon.chunks alter column user_numbers set storage external;
 alter table carillon.chunks alter column ordinals set storage external;
+comment on column carillon.chunks.ordinals is 'of each member''s endpoint; 0: no endpoint; null: all have one endpoint, their first';
+alter table carillon.chunks alter column refused set storage main;
 
 create table carillon.deferred (
   bucket_id bigint not null,

@@ -1,6 +1,5 @@
 create table carillon.users (
-  -- the ledger keeps it in four bytes
-  user_number bigint generated always as identity (maxvalue 2147483647) primary key,
+  user_number bigint generated always as identity primary key,
   user_id text not null unique check (length(user_id) between 1 and 200),
   hash_slot integer not null generated always as (carillon.hash_slot(user_id)) stored,
   zone text,

@@ -42,18 +42,18 @@ create table carillon.chunks (
   first_user bigint not null,
   last_slot integer not null,
   last_user bigint not null,
-  -- four bytes each (a user's number fits): half of what is written here, and to compress them would cost more
-  user_numbers integer[] not null,
-  -- of each member's endpoint; 0: no endpoint; null: all have one endpoint, their first
-  ordinals smallint[],
+  user_numbers bigint[] not null,
+  -- of each member's endpoint; 0: no endpoint
+  ordinals smallint[] not null,
   -- a code per member, 0: to be sent; null: all are to be sent
   refused bytea,
   primary key (bucket_id, group_number, chunk_number, due_day),
   check (cardinality(user_numbers) = cardinality(ordinals)),
   check (length(refused) = cardinality(user_numbers))
 ) partition by range (due_day);
--- Not compressed: that was a fifth of an intent's time. Up to a page they stay in the row (make_ledger_day).
-alter table carillon.chunks alter column user_numbers set storage external, alter column ordinals set storage external;
+-- compressed in the row itself: a detour through TOAST would be a second write
+alter table carillon.chunks alter column user_numbers set storage main, alter column ordinals set storage main,
+  alter column refused set storage main;
 
 -- What became of members of a chunk: a code and the milliseconds after due_at each.
 create table carillon.outcomes (
@@ -72,7 +72,6 @@ create table carillon.outcomes (
   primary key (bucket_id, group_number, chunk_number, epoch, part, due_day),
   check (length(codes) = cardinality(after_due_ms))
 ) partition by range (due_day);
--- compressed in the row itself: a detour through TOAST would be a second write
 alter table carillon.outcomes alter column indexes set storage main, alter column codes set storage main,
   alter column after_due_ms set storage main;
 
@@ -108,8 +107,7 @@ begin
         select from pg_catalog.pg_class c
         where c.relnamespace = 'carillon'::regnamespace and c.relname = partition
       ) then
-        execute format('create table carillon.%I (like carillon.%I including all) with (toast_tuple_target = 8160)',
-          partition, part);
+        execute format('create table carillon.%I (like carillon.%I including all)', partition, part);
         execute format('alter table carillon.%I attach partition carillon.%I for values from (%L) to (%L)',
           part, partition, day, day + 1);
       end if;

@@ -301,6 +301,9 @@ export interface Chunks {
   last_slot: number;
   last_user: Int8;
   node_id: number;
+  /**
+   * of each member's endpoint; 0: no endpoint; null: all have one endpoint, their first
+   */
   ordinals: number[] | null;
   refused: Buffer | null;
   user_numbers: number[];
