@@ -588,6 +588,27 @@ export const mutants: readonly Mutant[] = [
     tests: ["test/store/small-groups.test.ts"],
   },
   mutant(
+    "one small group that can't be written keeps the others from it",
+    "src/worker/statements.ts",
+    "      if (isTransient(error)) throw error;\n      return requests.map(one);",
+    "      throw isTransient(error) ? error : error;",
+    "test/worker/statements.test.ts",
+  ),
+  mutant(
+    "a bundle loses its job with its first group",
+    "src/store/jobs.ts",
+    `\${more.length === 0 ? "" : "+"}`,
+    "",
+    "test/store/jobs.test.ts",
+  ),
+  mutant(
+    "a bundle whose first bucket is paused gets no job",
+    "src/store/cut.ts",
+    "const free = groups.filter(({ bucket }) => !paused.has(bucket.bucketId));\n    await addGroupJobs(client, jobsOf(free, liveNodes));",
+    "await addGroupJobs(client, jobsOf(groups, liveNodes).filter((job) => !paused.has(job.bucketId)));",
+    "test/store/cut.test.ts",
+  ),
+  mutant(
     "a bucket of several groups goes to one node",
     "src/store/claim.ts",
     `coalesce(g.population, \${smallBucket} + 1) as population`,

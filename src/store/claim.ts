@@ -40,14 +40,14 @@ export interface Claimant {
   readonly leaseMs: number;
 }
 
-/** A bucket of so few is one group, and is claimed and delivered together with others of its kind ... */
+/** A bucket of so few is one group, and is claimed and delivered in a bundle with others of its kind: */
 export const smallBucket = 500;
-/** ... so many groups at a time at most, and about so many members. */
-export const smallTogether = 64;
-export const membersTogether = 5000;
+/** so many groups at most, and about so many members. */
+export const bundleGroups = 64;
+export const bundleMembers = 5000;
 
 /**
- * Claiming: the group that is chosen first, and with the group of a small bucket others of its kind ("company"), since a
+ * Claiming: the group that is chosen first, and with the group of a small bucket a bundle of its kind, since a
  * round of statements each for thousands of small places would take longer than sending. Interleavings:
  * - two workers, one group: SKIP LOCKED gives it to one; the other, if it comes after the commit, finds a live lease.
  * - a worker that lost its lease and does not know: epoch and token have moved on, and every write of its is refused.
@@ -64,9 +64,10 @@ const claimable = `
           and (g.halted_at is null or b.cancelled_at is not null or b.expires_at <= carillon.clock())`;
 
 /** The expected members of a bucket's only group; a bucket that is cut into several wants to be shared, not bundled. */
-const populationAlone = `
+const populationAlone = (group: string) => `
       case when not exists (
-        select from carillon.groups o where o.bucket_id = g.bucket_id and o.group_number = (g.group_number = 0)::int
+        select from carillon.groups o
+        where o.bucket_id = ${group}.bucket_id and o.group_number = (${group}.group_number = 0)::int
       ) then b.population end`;
 
 /**
@@ -80,7 +81,7 @@ const dueGroups = (buckets: string, groups: string) => `
         order by b.due_at, b.bucket_id
       ) b
       cross join lateral (
-        select g.bucket_id, g.group_number, ${populationAlone} as population
+        select g.bucket_id, g.group_number, ${populationAlone("g")} as population
         from carillon.groups g
         where g.bucket_id = b.bucket_id and ${claimable} and ${groups}
         order by g.group_number
@@ -92,18 +93,18 @@ const chooseNextDue = `
       select g.bucket_id, g.group_number, b.due_at, coalesce(g.population, ${smallBucket} + 1) as population
       ${dueGroups("true", "true")}
       limit 1
-    ), company as materialized (
+    ), bundled as materialized (
       select g.bucket_id, g.group_number
       ${dueGroups(
         `(select population from first) <= ${smallBucket} and b.due_at >= (select due_at from first)
           and b.bucket_id <> (select bucket_id from first) and b.population <= ${smallBucket}`,
-        `${populationAlone} is not null`,
+        `${populationAlone("g")} is not null`,
       )}
-      limit (select least($4::int, ${membersTogether} / greatest(population, 1)) - 1 from first)
+      limit (select least($4::int, ${bundleMembers} / greatest(population, 1)) - 1 from first)
     ), chosen as materialized (
       select bucket_id, group_number from first
       union all
-      select bucket_id, group_number from company
+      select bucket_id, group_number from bundled
     )`;
 
 const chooseThese = `
@@ -144,7 +145,7 @@ const claimStatement = (name: string, choose: string): Statement => ({
       s.paused_at is not null or t.paused_at is not null as paused,
       coalesce(b.population, 0) * 4.0 >= (
         select greatest(c.reltuples, 0) from pg_class c where c.oid = 'carillon.endpoints'::regclass) as dense,
-      (select p.population from (select ${populationAlone.replaceAll("g.", "c.")} as population) p
+      (select p.population from (select ${populationAlone("c")} as population) p
         where p.population <= ${smallBucket}) as small_population,
       t.topic_id, t.name, t.title, t.body, t.data, t.delivery_mode
     from claimed c
@@ -158,15 +159,15 @@ const claimNextDueStatement = claimStatement("claim_next_due", chooseNextDue);
 const claimTheseStatement = claimStatement("claim_these", chooseThese);
 
 /**
- * Takes the group that has been due longest of those that nobody holds, and with the group of a small bucket others of
- * its kind; none where nothing is due.
+ * Takes the group that has been due longest of those that nobody holds, and with the group of a small bucket a bundle
+ * of its kind; none where nothing is due.
  *
  * @param limit groups at most
  */
 export function claimNextDue(
   executor: Executor,
   claimant: Claimant,
-  limit = smallTogether,
+  limit = bundleGroups,
 ): Promise<readonly ClaimedGroup[]> {
   return claim(executor, claimNextDueStatement, claimant, [limit]);
 }

@@ -1,6 +1,6 @@
 import type pg from "pg";
 import { type CutPolicy, groupCount, groupRanges } from "../reminder/group.ts";
-import { membersTogether, smallBucket, smallTogether } from "./claim.ts";
+import { bundleGroups, bundleMembers, smallBucket } from "./claim.ts";
 import type { Database } from "./database.ts";
 import { type Executor, inTransaction } from "./executor.ts";
 import { addGroupJobs, type GroupJobPayload } from "./jobs.ts";
@@ -63,8 +63,8 @@ export async function cutBuckets(
       [buckets.map((bucket) => bucket.bucketId), buckets.map((bucket) => bucket.population)],
     );
     const paused = new Set(halted.map((bucket) => bucket.bucket_id));
-    const jobs = jobsOf(groups, liveNodes).filter((job) => !paused.has(job.bucketId));
-    await addGroupJobs(client, jobs);
+    const free = groups.filter(({ bucket }) => !paused.has(bucket.bucketId));
+    await addGroupJobs(client, jobsOf(free, liveNodes));
     return { buckets: buckets.length, groups: groups.length };
   });
 }
@@ -192,7 +192,7 @@ function bundlesOf(groups: readonly CutGroup[]): (readonly [CutGroup, ...CutGrou
   for (const group of groups) {
     const { population, dueAtMs } = group.bucket;
     const small = group.alone && population <= smallBucket;
-    const fits = members + population <= membersTogether && (open?.length ?? 0) < smallTogether;
+    const fits = members + population <= bundleMembers && (open?.length ?? 0) < bundleGroups;
     if (open !== null && small && fits && open[0].bucket.dueAtMs === dueAtMs) {
       open.push(group);
       members += population;

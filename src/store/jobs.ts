@@ -21,7 +21,7 @@ export interface GroupJobPayload {
   readonly dueAtMs: number;
   /** how many of this moment's jobs a node may hold ahead of it */
   readonly share: number;
-  /** other small groups of the same moment that are taken in one go with it */
+  /** a bundle: other small groups of the same moment, which are claimed with it */
   readonly more?: readonly { readonly bucketId: string; readonly groupNumber: number }[];
 }
 
@@ -69,11 +69,10 @@ export async function addGroupJobs(executor: Executor, jobs: readonly GroupJobPa
        select array_agg((
          $1, json_build_object('bucketId', bucket_id::text, 'groupNumber', group_number, 'dueAtMs', due_at_ms, 'share', share,
            'more', more::json),
-         null, least(now(), (select j.run_at from graphile_worker.jobs j where j.key = k.key)), $6, k.key, 0, null
+         null, least(now(), (select j.run_at from graphile_worker.jobs j where j.key = g.key)), $6, g.key, 0, null
        )::graphile_worker.job_spec)
-       from unnest($2::bigint[], $3::int[], $4::bigint[], $5::int[], $7::text[])
-         as g (bucket_id, group_number, due_at_ms, share, more)
-       cross join lateral (select $1 || ':' || bucket_id || ':' || group_number as key) k), false)`,
+       from unnest($2::bigint[], $3::int[], $4::bigint[], $5::int[], $7::text[], $8::text[])
+         as g (bucket_id, group_number, due_at_ms, share, more, key)), false)`,
     [
       taskNames.group,
       jobs.map((job) => job.bucketId),
@@ -82,6 +81,7 @@ export async function addGroupJobs(executor: Executor, jobs: readonly GroupJobPa
       jobs.map((job) => job.share),
       jobAttempts,
       jobs.map((job) => JSON.stringify(job.more ?? [])),
+      jobs.map(keyOf),
     ],
   );
 }
@@ -93,8 +93,13 @@ export async function addGroupJobs(executor: Executor, jobs: readonly GroupJobPa
 export async function addGroupJobAt(executor: Executor, job: GroupJobPayload, runAt: Date): Promise<void> {
   await executor.query(
     `select from graphile_worker.add_job($1, $2::json, job_key := $3, job_key_mode := 'replace', run_at := $4, max_attempts := $5)`,
-    [taskNames.group, JSON.stringify(job), `${taskNames.group}:${job.bucketId}:${job.groupNumber}`, runAt, jobAttempts],
+    [taskNames.group, JSON.stringify(job), keyOf(job), runAt, jobAttempts],
   );
+}
+
+/** A bundle has a key of its own: whoever wakes its first group alone must not take the others' job away. */
+function keyOf({ bucketId, groupNumber, more = [] }: GroupJobPayload): string {
+  return `${taskNames.group}:${bucketId}:${groupNumber}${more.length === 0 ? "" : "+"}`;
 }
 
 /**

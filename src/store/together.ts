@@ -1,14 +1,14 @@
 /**
  * Has calls of one kind that are made at about the same time answered by one statement: what each of many small groups
  * asks for by itself costs a round trip and a commit for all of them. Whoever calls knows nothing of the others; if the
- * statement fails, it fails for each of them, and each does what it would have done alone.
+ * statement fails, it fails for each of them.
  *
  * @param many answers in the order of the requests
  * @param weightOf what a statement holds is bounded by the sum of these ...
  * @param most ... to so much; a request that is heavier goes alone
  */
 export function together<Q, A>(
-  many: (requests: readonly Q[]) => Promise<readonly A[]>,
+  many: (requests: readonly Q[]) => Promise<readonly (A | Promise<A>)[]>,
   { weightOf = () => 1, most }: { readonly weightOf?: (request: Q) => number; readonly most: number },
 ): (request: Q) => Promise<A> {
   let waiting: Waiting<Q, A>[] = [];
@@ -55,6 +55,6 @@ export function together<Q, A>(
 
 interface Waiting<Q, A> {
   readonly request: Q;
-  resolve(answer: A): void;
+  resolve(answer: A | Promise<A>): void;
   reject(error: unknown): void;
 }

@@ -1,5 +1,5 @@
-import { type Fence, smallBucket, smallTogether } from "../store/claim.ts";
-import type { Database } from "../store/database.ts";
+import { bundleGroups, type Fence, smallBucket } from "../store/claim.ts";
+import { type Database, isTransient } from "../store/database.ts";
 import type { Chunk } from "../store/intent.ts";
 import { intendMany, type SmallIntent } from "../store/intent-many.ts";
 import { type OutcomeRecord, recordOutcomes } from "../store/outcome.ts";
@@ -27,7 +27,7 @@ const membersAtOnce = 1000;
 
 export function createStatements({ pool }: Pick<Database, "pool">): Statements {
   const intendSmall = together(
-    alone(
+    manyOrAlone(
       // of one, `intend` is asked at once
       async (_: SmallIntent) => null,
       (intents) => intendMany(pool, intents),
@@ -35,7 +35,7 @@ export function createStatements({ pool }: Pick<Database, "pool">): Statements {
     { weightOf: ({ limit }) => limit, most: membersAtOnce },
   );
   const recordSmall = together(
-    alone(
+    manyOrAlone(
       (record: PlainRecord) => recordOutcomes(pool, record),
       (records) => recordMany(pool, records),
     ),
@@ -46,33 +46,42 @@ export function createStatements({ pool }: Pick<Database, "pool">): Statements {
     record: (record) =>
       isPlain(record) && record.codes.length <= smallBucket ? recordSmall(record) : recordOutcomes(pool, record),
     settle: together(
-      alone(
+      manyOrAlone(
         (fence: Fence) => settleGroup(pool, fence),
         (fences) => settleGroups(pool, fences),
       ),
       {
-        most: smallTogether,
+        most: bundleGroups,
       },
     ),
     close: together(
-      alone(
+      manyOrAlone(
         (bucketId: string) => closeBucket(pool, bucketId),
         (ids) => closeBuckets(pool, ids),
       ),
       {
-        most: smallTogether,
+        most: bundleGroups,
       },
     ),
   };
 }
 
-/** The statement for many knows nothing of one: that has its own, which is planned once. */
-function alone<Q, A>(
+/**
+ * One statement for many, or the one that there is for one, which is planned once. Where it can't be written for many
+ * because of one of them (its ledger's day is gone, say), that one must not keep the others from it: each goes alone. Not
+ * so where the connection was lost: then it may stand, and whoever asked looks for its own.
+ */
+function manyOrAlone<Q, A>(
   one: (request: Q) => Promise<A>,
   many: (requests: readonly Q[]) => Promise<readonly A[]>,
-): (requests: readonly Q[]) => Promise<readonly A[]> {
+): (requests: readonly Q[]) => Promise<readonly (A | Promise<A>)[]> {
   return async (requests) => {
-    const [first, second] = requests;
-    return first !== undefined && second === undefined ? [await one(first)] : many(requests);
+    if (requests.length === 1) return requests.map(one);
+    try {
+      return await many(requests);
+    } catch (error) {
+      if (isTransient(error)) throw error;
+      return requests.map(one);
+    }
   };
 }

@@ -62,6 +62,46 @@ describe("cutBuckets", () => {
     }
   });
 
+  it("gives small buckets of one instant one job; not larger ones, those cut into several, or of another instant", async () => {
+    const at = new Date(Date.now() + 30_000).toISOString();
+    const jobs: Record<string, SeededMoment> = {};
+    for (const [name, users] of [
+      ["paused", 2],
+      ["a", 3],
+      ["b", 0],
+      ["several", 3],
+      ["large", 0],
+      ["later", 1],
+      ["c", 1],
+    ] as const) {
+      jobs[name] = await engine.moment({ groups: 0, users, dueInMs: 30_000 });
+    }
+    const of = (name: string) => jobs[name]?.bucketId ?? "";
+    await engine.rows(
+      "update carillon.time_buckets set due_at = $2, expires_at = $2::timestamptz + interval '1 hour' where bucket_id = any ($1)",
+      [["paused", "a", "b", "several", "large", "c"].map(of), at],
+    );
+    await engine.rows("update carillon.topics set group_count = 2 where topic_id = $1", [jobs.several?.topicId]);
+    await engine.rows("update carillon.topics set paused_at = now() where topic_id = $1", [jobs.paused?.topicId]);
+    if (jobs.large !== undefined) await populate(jobs.large, 501);
+    expect(await cut()).toEqual({ buckets: 7, groups: 8 });
+    const rows = await engine.rows<{ key: string; payload: { more: { bucketId: string }[] } }>(
+      "select key, payload from graphile_worker._private_jobs order by id",
+    );
+    const seen = rows.map(({ key, payload }) => [key, payload.more.map(({ bucketId }) => bucketId)]);
+    // the first of them is paused: that costs the others nothing
+    expect(seen).toEqual(
+      expect.arrayContaining([
+        [`carillon.group:${of("a")}:0+`, [of("b"), of("c")]],
+        [`carillon.group:${of("several")}:0`, []],
+        [`carillon.group:${of("several")}:1`, []],
+        [`carillon.group:${of("large")}:0`, []],
+        [`carillon.group:${of("later")}:0`, []],
+      ]),
+    );
+    expect(seen).toHaveLength(5);
+  });
+
   it("cuts at least one group, for whoever subscribes after", async () => {
     const moment = await engine.moment({ groups: 0, users: 0, dueInMs: 30_000 });
     expect(await cut()).toEqual({ buckets: 1, groups: 1 });

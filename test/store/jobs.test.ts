@@ -74,6 +74,19 @@ describe("jobs", () => {
     await addGroupJobs(engine.db.pool, []);
   });
 
+  it("a bundle keeps its job, whoever wakes its first group alone", async () => {
+    const first = { bucketId: "7005", groupNumber: 0, dueAtMs: 1_900_000_000_000, share: 4 };
+    const bundle = { ...first, more: [{ bucketId: "7006", groupNumber: 0 }] };
+    await addGroupJobs(engine.db.pool, [bundle]);
+    await addGroupJobs(engine.db.pool, [first]);
+    await addGroupJobAt(engine.db.pool, bundle, new Date(Date.now() + 60_000));
+    const jobs = await jobsLike("carillon.group:7005:%");
+    expect(Object.fromEntries(jobs.map(({ key, payload }) => [key, payload]))).toEqual({
+      "carillon.group:7005:0": { ...first, more: [] },
+      "carillon.group:7005:0+": bundle,
+    });
+  });
+
   it("a group's job is moved by who holds the group", async () => {
     const asked = { bucketId: "7002", groupNumber: 0, dueAtMs: 1_900_000_000_000, share: 1 };
     await addGroupJobs(engine.db.pool, [asked]);

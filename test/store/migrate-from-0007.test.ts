@@ -74,7 +74,7 @@ it("a database of the first version keeps its people, its schedules and its ledg
     `select c.relname, array_to_string(c.reloptions, ',') as options,
        (select string_agg(a.attname || ' ' || a.attstorage::text, ', ' order by a.attname) from pg_attribute a
         where a.attrelid = c.oid and a.attname in ('user_numbers', 'ordinals', 'refused', 'after_due_ms')) as storage
-     from pg_class c where c.relname ~ '^(chunks|outcomes)_20' order by 1`,
+     from pg_class c where c.relkind = 'r' and c.relname ~ '^(chunks|outcomes)_20' order by 1`,
   );
   const chunks = { options: "toast_tuple_target=8160", storage: "ordinals e, refused m, user_numbers e" };
   const outcomes = { options: null, storage: "after_due_ms m" };
