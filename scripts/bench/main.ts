@@ -1,8 +1,7 @@
 import { cpus, totalmem } from "node:os";
-import { exitCodeOf, exitCodes } from "../../src/cli/exit-code.ts";
-import { CarillonError } from "../../src/errors.ts";
 import type { ContenderName } from "./contender.ts";
 import { type BenchOptions, readOptions, usage } from "./options.ts";
+import { progress, runProgram } from "./program.ts";
 import { bestOf, type Ratios, type Row, ratiosOf, rowOf, type Target, tableOfRows, targetsOf } from "./report.ts";
 import { type Entry, type Run, runOnce } from "./run.ts";
 import { serverSettings, startBenchServer } from "./server.ts";
@@ -115,26 +114,4 @@ function textOf(report: Report): string {
   ].join("\n");
 }
 
-function progress(line: string): void {
-  process.stderr.write(`${line}\n`);
-}
-
-async function main(args: readonly string[]): Promise<number> {
-  const options = readOptions(args);
-  if (options.help) {
-    process.stdout.write(usage);
-    return exitCodes.ok;
-  }
-  const report = await measure(options);
-  process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : textOf(report));
-  return report.ok ? exitCodes.ok : exitCodes.failed;
-}
-
-try {
-  process.exitCode = await main(process.argv.slice(2));
-} catch (error) {
-  process.stderr.write(
-    `${error instanceof CarillonError ? error.message : error instanceof Error ? error.stack : error}\n`,
-  );
-  process.exitCode = exitCodeOf(error);
-}
+await runProgram({ usage, readOptions, measure, textOf });

@@ -64,17 +64,19 @@ function parse(args: readonly string[]) {
       },
     }).values;
   } catch (error) {
-    throw mistaken(error instanceof Error ? error.message : String(error));
+    throw mistaken(error);
   }
 }
 
-function whole(name: string, text: string | undefined, preset: number, least: number, most: number): number {
+/** @throws CarillonError bad_configuration */
+export function whole(name: string, text: string | undefined, preset: number, least: number, most: number): number {
   if (text === undefined) return preset;
   const value = Number(text);
   if (/^\d{1,9}$/.test(text) && value >= least && value <= most) return value;
   throw mistaken(`${name} must be a whole number from ${least} to ${most}, not "${text}".`);
 }
 
-function mistaken(sentence: string): CarillonError {
-  return new CarillonError("bad_configuration", sentence);
+/** A mistake on the command line, or what the parser says of one. */
+export function mistaken(sentence: unknown): CarillonError {
+  return new CarillonError("bad_configuration", sentence instanceof Error ? sentence.message : String(sentence));
 }

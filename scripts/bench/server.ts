@@ -85,19 +85,24 @@ async function tidy(url: string): Promise<void> {
   await client.end();
 }
 
+/** Users with one endpoint each, in firing order, as an import leaves them. */
+export async function insertUsers(client: pg.Client, users: number): Promise<void> {
+  await client.query("insert into carillon.users (user_id) select 'user-' || i from generate_series(1, $1::int) i", [
+    users,
+  ]);
+  await client.query(
+    `insert into carillon.endpoints (hash_slot, user_number, ordinal, channel, address, zone, locale)
+     select hash_slot, user_number, 1, 'memory', user_id, 'Europe/Berlin', 'de'
+     from carillon.users order by hash_slot, user_number`,
+  );
+}
+
 async function populate(url: string, warmUpUsers: number, users: number): Promise<void> {
   await migrate(url);
   const client = new pg.Client({ connectionString: url });
   await client.connect();
   try {
-    await client.query("insert into carillon.users (user_id) select 'user-' || i from generate_series(1, $1::int) i", [
-      users,
-    ]);
-    await client.query(
-      `insert into carillon.endpoints (hash_slot, user_number, ordinal, channel, address, zone, locale)
-       select hash_slot, user_number, 1, 'memory', user_id, 'Europe/Berlin', 'de'
-       from carillon.users order by hash_slot, user_number`,
-    );
+    await insertUsers(client, users);
     await client.query("insert into carillon.topics (name, title, body) values ('launch', 'We are live', 'Join us')");
     await client.query(
       `insert into carillon.schedules (topic_id, rule)

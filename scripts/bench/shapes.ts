@@ -6,7 +6,7 @@ import { openDatabase } from "../../src/store/database.ts";
 import { migrate } from "../../src/store/migrate.ts";
 import { startCarillon } from "./carillon.ts";
 import { wallMs } from "./contender.ts";
-import { serverSettings } from "./server.ts";
+import { insertUsers, serverSettings } from "./server.ts";
 
 /** How the same users are spread over schedules; each shape is measured beside `one`, on a fresh copy of the database. */
 
@@ -219,14 +219,7 @@ async function populate(url: string, users: number): Promise<void> {
   await migrate(url);
   const client = await connect(url);
   try {
-    await client.query("insert into carillon.users (user_id) select 'user-' || i from generate_series(1, $1::int) i", [
-      users,
-    ]);
-    await client.query(
-      `insert into carillon.endpoints (hash_slot, user_number, ordinal, channel, address, zone, locale)
-       select hash_slot, user_number, 1, 'memory', user_id, 'Europe/Berlin', 'de'
-       from carillon.users order by hash_slot, user_number`,
-    );
+    await insertUsers(client, users);
     await client.query(
       `insert into carillon.topics (name, title, body, catch_up, expires_after_ms)
        values ('launch', 'We are live', 'Join us', 'all', 86400000)`,

@@ -1,8 +1,8 @@
 import { cpus, totalmem } from "node:os";
 import { parseArgs } from "node:util";
-import { exitCodeOf, exitCodes } from "../../src/cli/exit-code.ts";
 import { tableOf } from "../../src/cli/table.ts";
-import { CarillonError } from "../../src/errors.ts";
+import { mistaken, whole } from "./options.ts";
+import { progress, runProgram } from "./program.ts";
 import { median, type Target } from "./report.ts";
 import { type PlanRun, type ShapeName, type ShapeRun, startShapeServer } from "./shapes.ts";
 
@@ -135,52 +135,35 @@ function textOf({ machine, shapes, plans, targets, options }: Report): string {
   ].join("\n");
 }
 
+/** @throws CarillonError bad_configuration */
 function readOptions(args: readonly string[]): Options {
-  const { values } = parseArgs({
-    args: [...args],
-    options: {
-      users: { type: "string" },
-      tail: { type: "string" },
-      places: { type: "string" },
-      rounds: { type: "string" },
-      json: { type: "boolean" },
-      help: { type: "boolean" },
-    },
-  });
-  const whole = (name: keyof typeof values, without: number) => {
-    const given = values[name];
-    const number = given === undefined ? without : Number(given);
-    if (Number.isInteger(number) && number > 0) return number;
-    throw new CarillonError("bad_configuration", `--${name} must be a positive whole number, not "${String(given)}".`);
-  };
+  const values = parse(args);
   return {
-    users: whole("users", 1_000_000),
-    tail: whole("tail", 100_000),
-    places: whole("places", 3000),
-    rounds: whole("rounds", 3),
+    users: whole("--users", values.users, 1_000_000, 500, 10_000_000),
+    tail: whole("--tail", values.tail, 100_000, 500, 10_000_000),
+    places: whole("--places", values.places, 3000, 1, 100_000),
+    rounds: whole("--rounds", values.rounds, 3, 1, 100),
     json: values.json ?? false,
     help: values.help ?? false,
   };
 }
 
-function progress(line: string): void {
-  process.stderr.write(`${line}\n`);
-}
-
-async function main(args: readonly string[]): Promise<number> {
-  const options = readOptions(args);
-  if (options.help) {
-    process.stdout.write(usage);
-    return exitCodes.ok;
+function parse(args: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...args],
+      options: {
+        users: { type: "string" },
+        tail: { type: "string" },
+        places: { type: "string" },
+        rounds: { type: "string" },
+        json: { type: "boolean" },
+        help: { type: "boolean" },
+      },
+    }).values;
+  } catch (error) {
+    throw mistaken(error);
   }
-  const report = await measure(options);
-  process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : textOf(report));
-  return report.ok ? exitCodes.ok : exitCodes.failed;
 }
 
-try {
-  process.exitCode = await main(process.argv.slice(2));
-} catch (error) {
-  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = exitCodeOf(error);
-}
+await runProgram({ usage, readOptions, measure, textOf });

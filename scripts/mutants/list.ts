@@ -309,9 +309,16 @@ export const mutants: readonly Mutant[] = [
   mutant(
     "intent: silence is not asked for",
     "src/store/gate.ts",
-    "and m.muted_until > carillon.clock()",
+    `and m.muted_until > \${at}`,
     "and false",
     "test/store/intent.test.ts",
+  ),
+  mutant(
+    "intent: silence is not asked for in small groups",
+    "src/store/gate.ts",
+    "and m.muted_until > carillon.clock()",
+    "and false",
+    "test/store/small-groups.test.ts",
   ),
   mutant(
     "intent: a user's endpoints may be split",
@@ -632,14 +639,14 @@ export const mutants: readonly Mutant[] = [
   mutant(
     "a job that waits is not pulled forward",
     "src/store/jobs.ts",
-    "cross join lateral (select $1 || ':' || bucket_id || ':' || group_number as key) k), false)",
-    "cross join lateral (select $1 || ':' || bucket_id || ':' || group_number as key) k), true)",
+    "as g (bucket_id, group_number, due_at_ms, share, more, key)), false)",
+    "as g (bucket_id, group_number, due_at_ms, share, more, key)), true)",
     "test/store/rescue.test.ts",
   ),
   mutant(
     "jobs are pushed on each time they are asked for",
     "src/store/jobs.ts",
-    "null, least(now(), (select j.run_at from graphile_worker.jobs j where j.key = k.key)), $6",
+    "null, least(now(), (select j.run_at from graphile_worker.jobs j where j.key = g.key)), $6",
     "null, now(), $6",
     "test/store/jobs.test.ts",
   ),

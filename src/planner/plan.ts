@@ -1,7 +1,7 @@
 import type { Rule } from "../reminder/rule.ts";
 import { readClocks } from "../store/clock.ts";
 import type { Database } from "../store/database.ts";
-import { type PlannedBatch, planBatch, type SchedulePlan, type ScheduleToPlan } from "../store/plan.ts";
+import { planBatch, type SchedulePlan, type ScheduleToPlan } from "../store/plan.ts";
 import { handOverOlder } from "../store/zone-data.ts";
 import { catchUp, missedAt } from "../timetable/catch-up.ts";
 import { hasEnded, nextOccurrenceAfter, occurrencesBetween } from "../timetable/occurrences.ts";
@@ -36,19 +36,19 @@ export function horizonAt(speed: number, { horizonMs, leadMs }: PlannerOptions):
   return speed === 1 ? horizonMs : Math.max(horizonMs, Math.ceil((planEveryMs + leadMs) * speed));
 }
 
+export interface Planned {
+  readonly schedules: number;
+  /** new or moved, and to be cut */
+  readonly buckets: number;
+  /** what is due by then is to be cut now: carillon.clock(), epoch milliseconds */
+  readonly cutByMs: number;
+}
+
 /**
  * Plans every schedule whose next moment is within the horizon, and those that were planned last by a node with older zone
  * data than ours.
  */
-export async function planDue(
-  db: Database,
-  options: PlannerOptions,
-  signal: AbortSignal,
-): Promise<
-  Omit<PlannedBatch, "nowMs"> & {
-    /** carillon.clock(): what is due by then is to be cut now */ readonly cutByMs: number;
-  }
-> {
+export async function planDue(db: Database, options: PlannerOptions, signal: AbortSignal): Promise<Planned> {
   const { speed } = await readClocks(db.pool);
   const horizonMs = horizonAt(speed, options);
   let schedules = 0;

@@ -8,6 +8,16 @@ export interface Fence {
   readonly claimToken: string;
 }
 
+/** For `unnest($1::bigint[], $2::int[], $3::int[], $4::uuid[])`. */
+export function fenceColumns(fences: readonly Fence[]): readonly unknown[][] {
+  return [
+    fences.map(({ bucketId }) => bucketId),
+    fences.map(({ groupNumber }) => groupNumber),
+    fences.map(({ epoch }) => epoch),
+    fences.map(({ claimToken }) => claimToken),
+  ];
+}
+
 export interface ClaimedGroup extends Fence {
   readonly dueDay: string;
   readonly dueAtMs: number;

@@ -17,6 +17,11 @@ export const endpointsOf = (position: string) => `
     limit 20
   ) e on true`;
 
+const disabled = `
+  disabled as materialized (
+    select destination_id from carillon.destinations where disabled_at is not null
+  )`;
+
 /**
  * What the gate asks of many members at once: CTEs `muted` (the users of `page` that are muted, for the topic of the
  * CTE `held` or for all) and `disabled` (destinations that are switched off).
@@ -30,9 +35,7 @@ export const mutedIn = (page: string, at = "carillon.clock()") => `
     where m.hash_slot between (select min(hash_slot) from ${page}) and (select max(hash_slot) from ${page})
       and m.topic_id in (0, (select topic_id from held))
       and m.muted_until > ${at}
-  ), disabled as materialized (
-    select destination_id from carillon.destinations where disabled_at is not null
-  )`;
+  ), ${disabled}`;
 
 /**
  * Who is not to be sent to, and why: an outcome code (src/reminder/outcome-code.ts), 0 for none. The first reason that
@@ -55,13 +58,12 @@ export const mutedOfMany = (page: string) => `
     join carillon.mutes m
       on m.hash_slot = p.hash_slot and m.user_number = p.user_number and m.topic_id in (0, p.topic_id)
       and m.muted_until > carillon.clock()
-  ), disabled as materialized (
-    select destination_id from carillon.destinations where disabled_at is not null
-  )`;
+  ), ${disabled}`;
 
 /** As `gate`, with `mutedOfMany`. */
 export const gateOfMany = (member: string) =>
   gate(member, `(${member}.nth, ${member}.user_number) in (select nth, user_number from muted)`);
+
 /**
  * Who has left: their subscription has ended, and they did not just move on. Who moved is still sent to where the moment
  * came before they did, since the place they moved to begins behind it; unless they have left there, too. (CASE, so that

@@ -1,7 +1,8 @@
-import type { Fence } from "./claim.ts";
+import { type Chunk, type ChunkRow, chunkOf, roll, rollColumns } from "./chunk.ts";
+import { type Fence, fenceColumns } from "./claim.ts";
 import type { Executor } from "./executor.ts";
-import { endpointsOf, gateOfMany, hasLeft, hasPart, mutedOfMany } from "./gate.ts";
-import { type Chunk, type ChunkRow, chunkOf, mayBeSent, roll, rollColumns } from "./intent.ts";
+import { endpointsOf, gateOfMany, mutedOfMany } from "./gate.ts";
+import { mayBeSent, membersBehindMark } from "./intent.ts";
 
 /** The first and only chunk of a small group. */
 export interface SmallIntent {
@@ -39,17 +40,7 @@ const intendManyText = `
       for no key update of g skip locked
     ), page as materialized (
       select h.nth, h.topic_id, s.hash_slot, s.user_number, s.has_left
-      from held h
-      cross join lateral (
-        select s.hash_slot, s.user_number, ${hasLeft("s")} as has_left
-        from carillon.subscriptions s
-        where s.schedule_id = h.schedule_id
-          and (s.hash_slot, s.user_number) > (h.mark_slot, h.mark_user)
-          and s.hash_slot <= h.last_slot
-          and ${hasPart("s", "h.due_at")}
-        order by s.hash_slot, s.user_number
-        limit h.most + 1
-      ) s
+      from ${membersBehindMark("h.most + 1")}
     ), ${mutedOfMany("page")}, reached as materialized (
       select p.*, e.*
       from page p ${endpointsOf("p")}
@@ -106,10 +97,7 @@ export async function intendMany(
     // without a name: planned for so many groups and for tables as large as they are now, which costs little for many
     text: intendManyText,
     values: [
-      requests.map(({ fence }) => fence.bucketId),
-      requests.map(({ fence }) => fence.groupNumber),
-      requests.map(({ fence }) => fence.epoch),
-      requests.map(({ fence }) => fence.claimToken),
+      ...fenceColumns(requests.map(({ fence }) => fence)),
       requests.map(({ chunkNumber }) => chunkNumber),
       requests.map(({ limit }) => limit),
       Math.max(...requests.map(({ leaseMs }) => leaseMs)),

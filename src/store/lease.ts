@@ -1,4 +1,4 @@
-import type { Fence } from "./claim.ts";
+import { type Fence, fenceColumns } from "./claim.ts";
 import type { Executor } from "./executor.ts";
 import { addGroupJobAt, anyShare } from "./jobs.ts";
 
@@ -47,13 +47,7 @@ export async function renewLeases(
       from mine m
       left join carillon.groups g on g.bucket_id = m.bucket_id and g.group_number = m.group_number
       left join renewed r on r.bucket_id = m.bucket_id and r.group_number = m.group_number`,
-    values: [
-      fences.map((fence) => fence.bucketId),
-      fences.map((fence) => fence.groupNumber),
-      fences.map((fence) => fence.epoch),
-      fences.map((fence) => fence.claimToken),
-      leaseMs,
-    ],
+    values: [...fenceColumns(fences), leaseMs],
   });
   return rows.map((row) => ({
     bucketId: row.bucket_id,

@@ -2,8 +2,8 @@ import { CarillonError, ManyErrors } from "../errors.ts";
 import type { Executor } from "./executor.ts";
 import { ZoneChanged } from "./own-zone.ts";
 import type { Merged, Numbered, Refused } from "./staging.ts";
+import { type SubscribeOptions, subscribeMany } from "./subscribe.ts";
 import type { SubscriptionRequest } from "./subscription-request.ts";
-import { type SubscribeOptions, subscribeMany } from "./subscriptions.ts";
 
 export type SubscriptionRow = Omit<SubscriptionRequest, "pointer">;
 

@@ -71,7 +71,10 @@ export async function move(
   planHorizonMs: number,
 ): Promise<ScheduleRef[]> {
   if (moves.length === 0) return [];
-  const schedules = await storeSchedules(executor, moves);
+  const schedules = await findOrCreateSchedules(
+    executor,
+    moves.map(({ topic, rule }) => ({ topicId: topic.topicId, rule })),
+  );
   await leave(executor, moves, schedules, time);
   const joining = moves.map((each, index) => {
     const { scheduleId, rule } = at(schedules, index);
@@ -170,22 +173,6 @@ export function followingMove({ user, topic, scheduleId, rule, zone }: Movable, 
   const there = { ...rule, zone };
   if (nextOccurrenceAfter(there, null, nowMs + promiseAfterMs) === null) return [];
   return [{ user, topic, fromScheduleId: scheduleId, rule: there, place: null }];
-}
-
-/** One schedule for each distinct topic and rule, given back for each move. */
-async function storeSchedules(executor: Executor, moves: readonly Move[]): Promise<ScheduleRef[]> {
-  const keys = moves.map(({ topic, rule }) => JSON.stringify([topic.topicId, rule]));
-  const distinct = [...new Map(moves.map((each, index) => [keys[index], each]))];
-  const stored = await findOrCreateSchedules(
-    executor,
-    distinct.map(([, { topic, rule }]) => ({ topicId: topic.topicId, rule })),
-  );
-  const byKey = new Map(distinct.map(([key], index) => [key, at(stored, index)]));
-  return keys.map((key) => {
-    const schedule = byKey.get(key);
-    if (schedule === undefined) throw new CarillonError("internal", "A schedule was not stored.");
-    return schedule;
-  });
 }
 
 /** Tombstones that say where to; older ones, of who came here from elsewhere, say it too. */

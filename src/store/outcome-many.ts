@@ -1,3 +1,4 @@
+import { fenceColumns } from "./claim.ts";
 import type { Executor } from "./executor.ts";
 import type { OutcomeRecord } from "./outcome.ts";
 
@@ -61,10 +62,7 @@ export async function recordMany(executor: Executor, records: readonly PlainReco
   const { rows } = await executor.query<{ nth: number }>({
     text: recordManyText,
     values: [
-      records.map(({ fence }) => fence.bucketId),
-      records.map(({ fence }) => fence.groupNumber),
-      records.map(({ fence }) => fence.epoch),
-      records.map(({ fence }) => fence.claimToken),
+      ...fenceColumns(records.map(({ fence }) => fence)),
       records.map(({ dueDay }) => dueDay),
       records.map(({ chunkNumber }) => chunkNumber),
       records.map(({ part }) => part),

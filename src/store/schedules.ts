@@ -38,13 +38,21 @@ export const promiseAfterMs = 1000;
  * Finds or creates the schedules, each the one of its topic and rule. A new one is handed to the planner by its
  * `next_due_at`; waking the planner is left to the caller, as the last thing in the transaction.
  *
- * @param wanted without repeats
+ * @param wanted may ask for the same one many times
  * @returns one for each wanted, in order
  */
 export async function findOrCreateSchedules(
   executor: Executor,
   wanted: readonly WantedSchedule[],
 ): Promise<ScheduleRef[]> {
+  const keys = wanted.map(({ topicId, rule }) => JSON.stringify([topicId, rule]));
+  const distinct = new Map(wanted.map((schedule, index) => [keys[index], schedule]));
+  const stored = await storeDistinct(executor, [...distinct.values()]);
+  const byKey = new Map([...distinct.keys()].map((key, index) => [key, stored[index]]));
+  return keys.flatMap((key) => byKey.get(key) ?? []);
+}
+
+async function storeDistinct(executor: Executor, wanted: readonly WantedSchedule[]): Promise<ScheduleRef[]> {
   const found = await findSchedules(executor, wanted);
   const missing = wanted.filter((_, index) => !found.has(index));
   const createdIds = await createSchedules(executor, missing);

@@ -1,4 +1,4 @@
-import type { Fence } from "./claim.ts";
+import { type Fence, fenceColumns } from "./claim.ts";
 import type { Executor } from "./executor.ts";
 
 const nothingLeft = `
@@ -37,12 +37,7 @@ export async function settleGroups(executor: Executor, fences: readonly Fence[])
         and g.epoch = h.epoch and g.claim_token = h.claim_token
         and ${nothingLeft}
       returning h.nth::int`,
-    values: [
-      fences.map(({ bucketId }) => bucketId),
-      fences.map(({ groupNumber }) => groupNumber),
-      fences.map(({ epoch }) => epoch),
-      fences.map(({ claimToken }) => claimToken),
-    ],
+    values: [...fenceColumns(fences)],
   });
   const settled = new Set(rows.map((row) => row.nth));
   return fences.map((_, index) => settled.has(index + 1));

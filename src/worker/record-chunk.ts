@@ -1,5 +1,5 @@
 import type { Outcome } from "../channels/channel.ts";
-import type { Chunk, Member } from "../store/intent.ts";
+import type { Chunk, Member } from "../store/chunk.ts";
 import { outcomeStands } from "../store/outcome.ts";
 import type { WorkerContext } from "./context.ts";
 import type { HeldGroup } from "./held-group.ts";

@@ -1,6 +1,6 @@
 import type { Destination, Moment } from "../channels/channel.ts";
 import { deliveryIds } from "../reminder/delivery-id.ts";
-import type { Chunk, Member } from "../store/intent.ts";
+import type { Chunk, Member } from "../store/chunk.ts";
 import type { WorkerContext } from "./context.ts";
 import type { HeldGroup } from "./held-group.ts";
 import type { ChunkRecord } from "./record-chunk.ts";

@@ -1,6 +1,6 @@
+import type { Chunk } from "../store/chunk.ts";
 import { bundleGroups, type Fence, smallBucket } from "../store/claim.ts";
 import { type Database, isTransient } from "../store/database.ts";
-import type { Chunk } from "../store/intent.ts";
 import { intendMany, type SmallIntent } from "../store/intent-many.ts";
 import { type OutcomeRecord, recordOutcomes } from "../store/outcome.ts";
 import { isPlain, type PlainRecord, recordMany } from "../store/outcome-many.ts";

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { endSubscription, subscribe } from "../../src/store/subscriptions.ts";
+import { subscribe } from "../../src/store/subscribe.ts";
+import { endSubscription } from "../../src/store/subscriptions.ts";
 import type { CatchUpPolicy, TopicSettings } from "../../src/store/topics.ts";
 import { storyLimit } from "../support/nodes.ts";
 import { beginStory, type Story, StoryReceiver, storyPace, userIds } from "../support/stories.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { monotonicMs } from "../../src/clock.ts";
 import { readClocks } from "../../src/store/clock.ts";
-import { subscribe } from "../../src/store/subscriptions.ts";
+import { subscribe } from "../../src/store/subscribe.ts";
 import { storyLimit } from "../support/nodes.ts";
 import { beginStory, type Story, StoryReceiver, storyPace, userIds } from "../support/stories.ts";
 import { until } from "../support/world.ts";

@@ -4,8 +4,9 @@ import { type ExplainedMoment, explainUser, type UserExplanation } from "../../s
 import { createDestination, patchDestination } from "../../src/store/destinations.ts";
 import { cancelBucket, pauseSchedule, pauseTopic } from "../../src/store/halt.ts";
 import { saveMute } from "../../src/store/mutes.ts";
+import { subscribe } from "../../src/store/subscribe.ts";
 import type { When } from "../../src/store/subscription-request.ts";
-import { endSubscription, subscribe } from "../../src/store/subscriptions.ts";
+import { endSubscription } from "../../src/store/subscriptions.ts";
 import { formatLocal } from "../../src/timetable/civil-time.ts";
 import { storyLimit } from "../support/nodes.ts";
 import { beginStory, type Story, StoryReceiver, storyKey, storyPace } from "../support/stories.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { planDue } from "../../src/planner/plan.ts";
 import { openDatabase } from "../../src/store/database.ts";
-import { subscribe } from "../../src/store/subscriptions.ts";
+import { subscribe } from "../../src/store/subscribe.ts";
 import { storyLimit } from "../support/nodes.ts";
 import { beginStory, StoryReceiver, storyPace } from "../support/stories.ts";
 import { until } from "../support/world.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { subscribe } from "../../src/store/subscriptions.ts";
+import { subscribe } from "../../src/store/subscribe.ts";
 import { storyLimit } from "../support/nodes.ts";
 import { beginStory, loseOwners, StoryReceiver, storyPace, userIds } from "../support/stories.ts";
 import { until } from "../support/world.ts";

@@ -4,7 +4,7 @@ import { claimGroup } from "../../src/store/claim.ts";
 import { cutBuckets } from "../../src/store/cut.ts";
 import { registerNode } from "../../src/store/nodes.ts";
 import { savePlaces } from "../../src/store/places.ts";
-import { subscribe } from "../../src/store/subscriptions.ts";
+import { subscribe } from "../../src/store/subscribe.ts";
 import { createTimetable, patchTimetable } from "../../src/store/timetables.ts";
 import { parsePrayerTimetable, prayerTimes } from "../../src/timetable/prayer.ts";
 import { storyLimit } from "../support/nodes.ts";

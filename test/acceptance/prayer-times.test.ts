@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { planSchedule } from "../../src/planner/plan.ts";
 import { savePlaces } from "../../src/store/places.ts";
 import { planBatch } from "../../src/store/plan.ts";
-import { subscribe } from "../../src/store/subscriptions.ts";
+import { subscribe } from "../../src/store/subscribe.ts";
 import type { PrayerSlot } from "../../src/timetable/prayer.ts";
 import { storyLimit } from "../support/nodes.ts";
 import { beginStory, type Story, storyPace } from "../support/stories.ts";

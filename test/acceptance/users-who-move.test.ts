@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { moveSubscription } from "../../src/store/moving.ts";
 import { savePlaces } from "../../src/store/places.ts";
-import { endSubscription, type Subscription, subscribe } from "../../src/store/subscriptions.ts";
+import { subscribe } from "../../src/store/subscribe.ts";
+import { endSubscription, type Subscription } from "../../src/store/subscriptions.ts";
 import { localDate } from "../../src/timetable/civil-time.ts";
 import { parsePrayerTimetable } from "../../src/timetable/prayer.ts";
 import { timeOf } from "../../src/timetable/timetable.ts";

@@ -3,7 +3,7 @@ import { pauseSchedule } from "../../src/store/halt.ts";
 import { changeUser } from "../../src/store/moving.ts";
 import { saveMute } from "../../src/store/mutes.ts";
 import { savePlaces } from "../../src/store/places.ts";
-import { subscribe } from "../../src/store/subscriptions.ts";
+import { subscribe } from "../../src/store/subscribe.ts";
 import { createTopic } from "../../src/store/topics.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { carillon, typed } from "./carillon.ts";

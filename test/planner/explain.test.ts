@@ -7,8 +7,9 @@ import { cancelBucket, pauseSchedule, pauseTopic } from "../../src/store/halt.ts
 import { changeUser } from "../../src/store/moving.ts";
 import { saveMute } from "../../src/store/mutes.ts";
 import { savePlaces } from "../../src/store/places.ts";
+import { type SavedSubscription, subscribe } from "../../src/store/subscribe.ts";
 import type { When } from "../../src/store/subscription-request.ts";
-import { endSubscription, type SavedSubscription, subscribe } from "../../src/store/subscriptions.ts";
+import { endSubscription } from "../../src/store/subscriptions.ts";
 import { createTopic, type TopicSettings } from "../../src/store/topics.ts";
 import { createEngine, type Engine } from "../support/engine.ts";
 

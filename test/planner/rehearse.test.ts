@@ -6,7 +6,8 @@ import { type RehearsedPlan, rehearsePlan } from "../../src/planner/rehearse.ts"
 import { cutBuckets } from "../../src/store/cut.ts";
 import { cancelBucket, pauseTopic } from "../../src/store/halt.ts";
 import { savePlaces } from "../../src/store/places.ts";
-import { endSubscription, subscribe } from "../../src/store/subscriptions.ts";
+import { subscribe } from "../../src/store/subscribe.ts";
+import { endSubscription } from "../../src/store/subscriptions.ts";
 import { createTopic } from "../../src/store/topics.ts";
 import { createEngine, type Engine } from "../support/engine.ts";
 

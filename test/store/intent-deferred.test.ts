@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Chunk, findIntent, intendDeferred } from "../../src/store/intent.ts";
+import type { Chunk } from "../../src/store/chunk.ts";
+import { findIntent, intendDeferred } from "../../src/store/intent.ts";
 import { recordOutcomes } from "../../src/store/outcome.ts";
 import {
   createEngine,

@@ -1,7 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { Chunk } from "../../src/store/chunk.ts";
 import { cancelBucket, pauseSchedule } from "../../src/store/halt.ts";
-import { type Chunk, findIntent, type IntentRequest, intend } from "../../src/store/intent.ts";
+import { findIntent, type IntentRequest, intend } from "../../src/store/intent.ts";
 import { whyRefused } from "../../src/store/refusal.ts";
 import { createEngine, type Engine, intendSurely, intentOf, type SeededMoment } from "../support/engine.ts";
 

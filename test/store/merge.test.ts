@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { listEndpoints, removeEndpoint, saveEndpoints } from "../../src/store/endpoints.ts";
 import { nearestPlace, readPlace, savePlaces } from "../../src/store/places.ts";
-import { endSubscription, readSubscription, subscribe } from "../../src/store/subscriptions.ts";
+import { subscribe } from "../../src/store/subscribe.ts";
+import { endSubscription, readSubscription } from "../../src/store/subscriptions.ts";
 import { createTimetable, readTimetable } from "../../src/store/timetables.ts";
 import { createTopic } from "../../src/store/topics.ts";
 import { readUser } from "../../src/store/users.ts";

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { readSchedule } from "../../src/store/schedules.ts";
+import { subscribe } from "../../src/store/subscribe.ts";
 import type { SubscriptionRequest, When } from "../../src/store/subscription-request.ts";
-import { endSubscription, readSubscription, subscribe } from "../../src/store/subscriptions.ts";
+import { endSubscription, readSubscription } from "../../src/store/subscriptions.ts";
 import { createTopic } from "../../src/store/topics.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 

@@ -6,7 +6,7 @@ import { runPlanner } from "../../src/planner/planner.ts";
 import { readClocks, setDevelopmentClock } from "../../src/store/clock.ts";
 import { type Database, openDatabase } from "../../src/store/database.ts";
 import { markDeployment } from "../../src/store/deployment.ts";
-import { type SavedSubscription, subscribe } from "../../src/store/subscriptions.ts";
+import { type SavedSubscription, subscribe } from "../../src/store/subscribe.ts";
 import { createTopic, type TopicSettings } from "../../src/store/topics.ts";
 import { startWorker, type Worker } from "../../src/worker/worker.ts";
 import { createTestDatabase } from "./database.ts";

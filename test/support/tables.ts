@@ -1,6 +1,6 @@
 import type { Database } from "../../src/store/database.ts";
 import { savePlaces } from "../../src/store/places.ts";
-import { subscribe } from "../../src/store/subscriptions.ts";
+import { subscribe } from "../../src/store/subscribe.ts";
 import { createTimetable } from "../../src/store/timetables.ts";
 import { addDays, datesThrough, formatDate, localDate } from "../../src/timetable/civil-time.ts";
 import { parseTimetable } from "../../src/timetable/timetable.ts";

@@ -13,7 +13,7 @@ import { createDestination } from "../../src/store/destinations.ts";
 import { saveEndpoints } from "../../src/store/endpoints.ts";
 import { inDoubtCount, openIntents } from "../../src/store/invariants.ts";
 import { bucketOf, nodesOf } from "../../src/store/rehearsal.ts";
-import { subscribe } from "../../src/store/subscriptions.ts";
+import { subscribe } from "../../src/store/subscribe.ts";
 import { createTopic, type DeliveryMode } from "../../src/store/topics.ts";
 import { createTestDatabase } from "./database.ts";
 import { type CheckOptions, checkInvariants, type Receipt } from "./invariants.ts";

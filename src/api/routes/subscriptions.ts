@@ -2,8 +2,9 @@ import { z } from "zod";
 import { CarillonError } from "../../errors.ts";
 import { moveSubscription } from "../../store/moving.ts";
 import type { PlaceQuery } from "../../store/place-times.ts";
+import { subscribe } from "../../store/subscribe.ts";
 import type { SubscriptionRequest, When } from "../../store/subscription-request.ts";
-import { endSubscription, readSubscription, type Subscription, subscribe } from "../../store/subscriptions.ts";
+import { endSubscription, readSubscription, type Subscription } from "../../store/subscriptions.ts";
 import { itemPointer, oneOrMany, parser, text } from "../contract/contract.ts";
 import {
   type NewSubscription,
