@@ -12,7 +12,7 @@ const minuteMs = 60_000;
 /** What Postgres shows on carillon.clock() now, epoch milliseconds. */
 const shown = async (story: Story) => (await readClocks(story.db.pool)).clockMs;
 
-describe("a clock that goes sixty times as fast", storyLimit, () => {
+describe.concurrent("a clock that goes sixty times as fast", storyLimit, () => {
   it("brings a moment ten minutes ahead in ten seconds, armed in time and never early", async () => {
     await using story = await beginStory();
     const seenAtMs: number[] = [];
@@ -134,7 +134,7 @@ describe("a clock that goes sixty times as fast", storyLimit, () => {
   });
 });
 
-describe("a clock that is set anew while nodes run", storyLimit, () => {
+describe.concurrent("a clock that is set anew while nodes run", storyLimit, () => {
   it("is taken up: what was an hour ahead comes at its new pace", async () => {
     await using story = await beginStory();
     const receiver = new StoryReceiver();

@@ -7,7 +7,7 @@ import { until } from "../support/world.ts";
 
 const users = userIds(120);
 
-describe("pausing and resuming around the moment", storyLimit, () => {
+describe.concurrent("pausing and resuming around the moment", storyLimit, () => {
   it.each(["before it is cut", "when it is cut", "in the middle of it"] as const)(
     "a topic paused %s sends nothing until it is resumed, and then everything",
     async (when) => {

@@ -22,7 +22,7 @@ const cities = {
 type City = keyof typeof cities;
 const movers = userIds(3, "mover");
 
-describe("a user who moves to where the same noon is still ahead", storyLimit, () => {
+describe.concurrent("a user who moves to where the same noon is still ahead", storyLimit, () => {
   it("between cut and moment: is left out at the old place, and rings at the new one", async () => {
     await using story = await beginStory();
     const { receiver, join, at } = await begin(story);
