@@ -11,6 +11,7 @@ import { createTopic, type TopicSettings } from "../../src/store/topics.ts";
 import { startWorker, type Worker } from "../../src/worker/worker.ts";
 import { createTestDatabase } from "./database.ts";
 import { type CheckOptions, checkInvariants, type Receipt } from "./invariants.ts";
+import { tellStateOnTimeout } from "./state-of-story.ts";
 import { until } from "./world.ts";
 
 /** How a story's nodes are set up: as in production, with everything that takes its time shortened. */
@@ -167,8 +168,12 @@ export interface Story extends AsyncDisposable {
 }
 
 export async function beginStory(): Promise<Story> {
+  const storied: { db?: Database } = {};
+  // asked before anything is awaited: the runner knows by that which of several stories side by side it is
+  tellStateOnTimeout(storied);
   await using stack = new AsyncDisposableStack();
   const { database: db, url } = stack.use(await createTestDatabase({ max: 12 }));
+  storied.db = db;
   const nodes = stack.use(new AsyncDisposableStack());
   const resources = stack.move();
   let named = 0;
