@@ -1813,7 +1813,7 @@ CREATE TRIGGER times_of_place AFTER UPDATE ON carillon.places REFERENCING OLD TA
 
 CREATE CONSTRAINT TRIGGER wake_planner AFTER UPDATE OF latitude, longitude, zone, country, timetable_id ON carillon.places DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION carillon.wake_planner_at_commit();
 
-CREATE TRIGGER rule_is_canonical BEFORE INSERT OR UPDATE OF rule ON carillon.schedules FOR EACH ROW WHEN ((new.rule IS DISTINCT FROM carillon.canonical_rule(new.rule))) EXECUTE FUNCTION carillon.refuse_rule();
+CREATE TRIGGER rule_is_canonical AFTER INSERT OR UPDATE OF rule ON carillon.schedules FOR EACH ROW WHEN ((new.rule IS DISTINCT FROM carillon.canonical_rule(new.rule))) EXECUTE FUNCTION carillon.refuse_rule();
 
 CREATE TRIGGER number_version BEFORE INSERT OR UPDATE ON carillon.timetable_versions FOR EACH ROW EXECUTE FUNCTION carillon.number_timetable_version();
 

@@ -218,6 +218,16 @@ describe("cancelBucket", () => {
     await expect(cancelBucket(engine.db, "999999999")).rejects.toMatchObject({ code: "unknown_bucket" });
   });
 
+  it("locks no schedule against the foreign key of its buckets, which a cancel asks for", async () => {
+    const moment = await engine.moment({ groups: 1 });
+    await using pausing = await engine.begin();
+    await pausing.client.query("update carillon.schedules set paused_at = clock_timestamp() where schedule_id = $1", [
+      moment.scheduleId,
+    ]);
+    await cancelBucket(engine.db, moment.bucketId);
+    expect(await bucketOf(moment)).toMatchObject({ closed_as: "cancelled" });
+  });
+
   it("cancels at once from two sides without a deadlock", async () => {
     const moment = await engine.moment({ groups: 8 });
     await intendSurely(engine.db.pool, await engine.claim(moment));
