@@ -51,12 +51,13 @@ export interface Planned {
 export async function planDue(db: Database, options: PlannerOptions, signal: AbortSignal): Promise<Planned> {
   const { speed } = await readClocks(db.pool);
   const horizonMs = horizonAt(speed, options);
+  const cutAheadMs = options.leadMs * speed;
   let schedules = 0;
   let buckets = 0;
   let nowMs = 0;
   if (options.tzdata !== undefined && !signal.aborted) await handOverOlder(db, options.tzdata, horizonMs);
   while (!signal.aborted) {
-    const done = await planBatch(db, { ...options, horizonMs, batch }, (taken, nowMs) =>
+    const done = await planBatch(db, { ...options, horizonMs, batch, cutAheadMs }, (taken, nowMs) =>
       taken.map((schedule) => planOrSayWhyNot(schedule, nowMs, horizonMs, missedAfterMs * speed)),
     );
     schedules += done.schedules;
@@ -64,7 +65,7 @@ export async function planDue(db: Database, options: PlannerOptions, signal: Abo
     nowMs = Math.max(nowMs, done.nowMs);
     if (done.schedules < batch) break;
   }
-  return { schedules, buckets, cutByMs: nowMs + options.leadMs * speed };
+  return { schedules, buckets, cutByMs: nowMs + cutAheadMs };
 }
 
 /** One schedule that can't be planned must not keep the rest of its batch from being planned; `attention` shows it. */
