@@ -701,6 +701,8 @@ create table carillon.destinations (
   updated_at timestamp with time zone not null default clock_timestamp(),
   channel text not null default 'webhook'::text,
   settings jsonb not null default '{}'::jsonb,
+  stopped_at timestamp with time zone,
+  stopped_reason text,
   constraint destinations_destination_id_channel_key UNIQUE (destination_id, channel),
   constraint destinations_name_key UNIQUE (name),
   constraint destinations_pkey PRIMARY KEY (destination_id),
@@ -711,11 +713,13 @@ create table carillon.destinations (
   constraint destinations_sealed_secrets_check CHECK (((cardinality(sealed_secrets) >= 1) AND (cardinality(sealed_secrets) <= 5))),
   constraint destinations_sealed_secrets_check1 CHECK (((cardinality(sealed_secrets) = 1) OR (channel = 'webhook'::text))),
   constraint destinations_settings_check CHECK ((jsonb_typeof(settings) = 'object'::text)),
+  constraint destinations_stopped_check CHECK (((stopped_at IS NULL) = (stopped_reason IS NULL))),
   constraint destinations_url_check CHECK ((length(url) <= 2048))
 );
 comment on column carillon.destinations.url is 'the receiver''s, or the base of the provider''s API; empty for web-push, where each endpoint has its own';
 comment on column carillon.destinations.sealed_secrets is 'webhook: its secrets, newest first; else one private key';
 comment on column carillon.destinations.settings is 'fcm: projectId, clientEmail, tokenUrl; apns: teamId, keyId, bundleId; web-push: subject, publicKey';
+comment on column carillon.destinations.stopped_at is 'since when its credential is refused (401, 403); it is tried again every half a minute, and cleared when it is accepted';
 
 create table carillon.development_clock (
   singleton boolean not null default true,
@@ -885,6 +889,22 @@ create table carillon.outcomes (
 alter table carillon.outcomes alter column indexes set storage main;
 alter table carillon.outcomes alter column codes set storage main;
 alter table carillon.outcomes alter column after_due_ms set storage main;
+
+create table carillon.paces (
+  destination_id integer not null,
+  per_second real not null,
+  ramp_up_ms integer not null default 0,
+  free_at timestamp with time zone not null default '-infinity'::timestamp with time zone,
+  busy_since timestamp with time zone not null default '-infinity'::timestamp with time zone,
+  constraint paces_pkey PRIMARY KEY (destination_id),
+  constraint paces_per_second_check CHECK ((per_second > (0)::double precision)),
+  constraint paces_ramp_up_ms_check CHECK (((ramp_up_ms >= 0) AND (ramp_up_ms <= 3600000)))
+) with (fillfactor=20);
+comment on table carillon.paces is 'the quota of a destination (a provider''s project), shared by all nodes';
+comment on column carillon.paces.per_second is 'sends a second, all nodes together';
+comment on column carillon.paces.ramp_up_ms is 'after a silence the pace rises from a tenth to the whole over so long';
+comment on column carillon.paces.free_at is 'when the next block of sends may begin';
+comment on column carillon.paces.busy_since is 'when sending began after the last silence of ten seconds';
 
 create table carillon.places (
   place_id integer not null generated always as identity,
@@ -1500,6 +1520,16 @@ UNION ALL
    FROM carillon.destinations
   WHERE destinations.disabled_at IS NOT NULL
 UNION ALL
+ SELECT 'destination refuses'::text AS kind,
+    destinations.name AS subject,
+    destinations.stopped_reason AS why,
+    'set right its credential (a rotated secret, a revoked key); its reminders wait and are tried every half a minute, until they expire'::text AS what_to_do,
+    destinations.stopped_at AS since,
+    NULL::bigint AS bucket_id,
+    NULL::integer AS node_id
+   FROM carillon.destinations
+  WHERE destinations.stopped_at IS NOT NULL AND destinations.disabled_at IS NULL
+UNION ALL
  SELECT 'planner stands'::text AS kind,
     'schedules: '::text || count(*) AS subject,
     'their next moment has no time bucket though it is past'::text AS why,
@@ -1591,7 +1621,7 @@ UNION ALL
            FROM unnest(ARRAY['chunks'::text, 'outcomes'::text, 'failures'::text]) part(part)
           WHERE to_regclass(('carillon.'::text || part.part) || to_char(day.due_day::timestamp with time zone, '_YYYYMMDD'::text)) IS NULL));
 comment on view carillon.attention is 'What needs a hand, why, and what to do. Empty when all is well.';
-comment on column carillon.attention.kind is 'abandoned lease, overdue groups, parked deliveries, group without progress, destination disabled, planner stands, bucket without groups, dead node holds groups, clock skew, older zone data, schedules not planned, ledger partition missing';
+comment on column carillon.attention.kind is 'abandoned lease, overdue groups, parked deliveries, group without progress, destination disabled, destination refuses, planner stands, bucket without groups, dead node holds groups, clock skew, older zone data, schedules not planned, ledger partition missing';
 comment on column carillon.attention.subject is 'what it is about';
 comment on column carillon.attention.why is 'what is wrong with it';
 comment on column carillon.attention.what_to_do is 'what an operator can do about it';
@@ -1807,6 +1837,8 @@ alter table carillon.endpoints add constraint endpoints_user_number_fkey FOREIGN
 alter table carillon.groups add constraint groups_bucket_id_fkey FOREIGN KEY (bucket_id) REFERENCES carillon.time_buckets(bucket_id);
 
 alter table carillon.mutes add constraint mutes_user_number_fkey FOREIGN KEY (user_number) REFERENCES carillon.users(user_number) ON DELETE CASCADE;
+
+alter table carillon.paces add constraint paces_destination_id_fkey FOREIGN KEY (destination_id) REFERENCES carillon.destinations(destination_id) ON DELETE CASCADE;
 
 alter table carillon.places add constraint places_timetable_id_fkey FOREIGN KEY (timetable_id) REFERENCES carillon.timetables(timetable_id);
 

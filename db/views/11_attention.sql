@@ -72,6 +72,17 @@ from carillon.destinations
 where disabled_at is not null
 union all
 select
+  'destination refuses',
+  name,
+  stopped_reason,
+  'set right its credential (a rotated secret, a revoked key); its reminders wait and are tried every half a minute, until they expire',
+  stopped_at,
+  null,
+  null
+from carillon.destinations
+where stopped_at is not null and disabled_at is null
+union all
+select
   'planner stands',
   'schedules: ' || count(*),
   'their next moment has no time bucket though it is past',
@@ -174,7 +185,8 @@ where exists (
 comment on view carillon.attention is
   'What needs a hand, why, and what to do. Empty when all is well.';
 comment on column carillon.attention.kind is
-  'abandoned lease, overdue groups, parked deliveries, group without progress, destination disabled, planner stands, '
+  'abandoned lease, overdue groups, parked deliveries, group without progress, destination disabled, '
+  'destination refuses, planner stands, '
   'bucket without groups, dead node holds groups, clock skew, older zone data, schedules not planned, '
   'ledger partition missing';
 comment on column carillon.attention.subject is 'what it is about';

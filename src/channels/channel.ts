@@ -101,8 +101,17 @@ export type Outcome =
   | { readonly kind: "rejected"; readonly reason: string; readonly status?: number }
   /** the endpoint is no more: to be pruned */
   | { readonly kind: "gone"; readonly reason: string; readonly status?: number }
-  /** certainly not sent: try again, never before `retryAfterMs` from now where it is given */
-  | { readonly kind: "retry"; readonly reason: string; readonly status?: number; readonly retryAfterMs?: number }
+  /**
+   * certainly not sent: try again, never before `retryAfterMs` from now where it is given; `forAll`: the far side wants
+   * nothing at all for so long
+   */
+  | {
+      readonly kind: "retry";
+      readonly reason: string;
+      readonly status?: number;
+      readonly retryAfterMs?: number;
+      readonly forAll?: boolean;
+    }
   /** the credential or destination is refused (401, 403): its circuit opens, attempts aren't burned */
   | { readonly kind: "auth"; readonly reason: string; readonly status?: number }
   /** perhaps sent: timeout or reset after bytes were written, 5xx */
@@ -136,6 +145,11 @@ export interface Channel {
   readonly name: ChannelName;
   /** how many deliveries may usefully travel in one request to this destination */
   batchSize(destination: Destination | null): number;
+  /**
+   * The far side that an address is behind, where one destination has several (push services of browsers): each is slow,
+   * silent or busy by itself.
+   */
+  routeOf?(address: string): string;
   /** open connections ahead of the instant; never fails */
   warm(destination: Destination | null, signal: AbortSignal): Promise<void>;
   /** resolves when every delivery has been settled; never rejects */

@@ -61,7 +61,7 @@ function refusal(reply: Reply, nowMs: number): Outcome {
   const wait = waitMs === null ? {} : { retryAfterMs: waitMs };
   if (status >= 300 && status < 400) return { kind: "rejected", reason: "redirect refused", status };
   if (status === 401 || status === 403) return { kind: "auth", reason: `answered ${status}`, status };
-  if (status === 429) return { kind: "retry", reason: "answered 429", status, ...wait };
+  if (status === 429) return { kind: "retry", reason: "answered 429", status, ...wait, forAll: true };
   // 408 says that the request did not arrive whole in time (RFC 9110 15.5.9): no verdict on the message.
   if (status >= 400 && status < 500 && status !== 408)
     return { kind: "rejected", reason: `answered ${status}`, status };

@@ -46,7 +46,7 @@ export interface Attention {
    */
   bucket_id: Int8 | null;
   /**
-   * abandoned lease, overdue groups, parked deliveries, group without progress, destination disabled, planner stands, bucket without groups, dead node holds groups, clock skew, older zone data, schedules not planned, ledger partition missing
+   * abandoned lease, overdue groups, parked deliveries, group without progress, destination disabled, destination refuses, planner stands, bucket without groups, dead node holds groups, clock skew, older zone data, schedules not planned, ledger partition missing
    */
   kind: string | null;
   /**
@@ -440,6 +440,11 @@ export interface Destinations {
    * fcm: projectId, clientEmail, tokenUrl; apns: teamId, keyId, bundleId; web-push: subject, publicKey
    */
   settings: Generated<Json>;
+  /**
+   * since when its credential is refused (401, 403); it is tried again every half a minute, and cleared when it is accepted
+   */
+  stopped_at: Timestamp | null;
+  stopped_reason: string | null;
   updated_at: Generated<Timestamp>;
   /**
    * the receiver's, or the base of the provider's API; empty for web-push, where each endpoint has its own
@@ -819,6 +824,26 @@ export interface OverdueGroups {
   topic: string | null;
 }
 
+export interface Paces {
+  /**
+   * when sending began after the last silence of ten seconds
+   */
+  busy_since: Generated<Timestamp>;
+  destination_id: number;
+  /**
+   * when the next block of sends may begin
+   */
+  free_at: Generated<Timestamp>;
+  /**
+   * sends a second, all nodes together
+   */
+  per_second: number;
+  /**
+   * after a silence the pace rises from a tenth to the whole over so long
+   */
+  ramp_up_ms: Generated<number>;
+}
+
 export interface Places {
   country: string | null;
   created_at: Generated<Timestamp>;
@@ -1108,6 +1133,7 @@ export interface DB {
   outcome_codes: OutcomeCodes;
   outcomes: Outcomes;
   overdue_groups: OverdueGroups;
+  paces: Paces;
   place_timetables: PlaceTimetables;
   places: Places;
   queue_state: QueueState;

@@ -1,9 +1,12 @@
-import type { Destination, Moment } from "../channels/channel.ts";
+import type { Channel, Destination, Moment, Outcome } from "../channels/channel.ts";
 import { deliveryIds } from "../reminder/delivery-id.ts";
 import type { Chunk, Member } from "../store/chunk.ts";
 import type { WorkerContext } from "./context.ts";
 import type { HeldGroup } from "./held-group.ts";
+import type { Outlet } from "./outlets.ts";
+import { paceWaitMs } from "./pace.ts";
 import type { ChunkRecord } from "./record-chunk.ts";
+import type { Held } from "./verdict.ts";
 
 /** What all reminders of one group have in common. */
 export function momentOf(held: HeldGroup, nodeName: string): Moment {
@@ -34,36 +37,47 @@ export async function sendChunk(
 ): Promise<void> {
   const idOf = deliveryIds(held.group.scheduleId, held.group.occurrence);
   const signal = AbortSignal.any([held.lost, worker.abandon]);
-  await Promise.all(parcelsOf(chunk.members).map((members) => sendParcel(members)));
+  await Promise.all(parcelsOf(chunk.members, worker.channels).map((parcel) => sendParcel(parcel)));
   await record.finished;
 
-  async function sendParcel(members: readonly Member[]): Promise<void> {
-    const [first] = members;
-    if (first === undefined) return;
-    const channel = worker.channels.get(first.channel);
+  async function sendParcel({ channelName, destinationId, route, members }: MemberParcel): Promise<void> {
+    const channel = worker.channels.get(channelName);
     if (channel === undefined) {
-      const missing = { kind: "auth", reason: `this node has no channel ${first.channel}` } as const;
-      return record.settle(
-        members,
-        members.map(() => missing),
-      );
+      return settleAll(members, { kind: "auth", reason: `this node has no channel ${channelName}` });
     }
-    let destination: Destination | null = null;
-    if (first.destinationId !== null) {
-      try {
-        destination = await worker.destinations.find(first.destinationId);
-      } catch (error) {
-        worker.faults.error("destination", { err: error }, "a destination can't be read");
-      }
-      if (destination === null) {
-        const closed = { kind: "auth", reason: "the destination is disabled or can't be read" } as const;
-        return record.settle(
-          members,
-          members.map(() => closed),
-        );
-      }
+    if (destinationId === null) return send(channel, null, null, members);
+    const destination = await find(destinationId);
+    if (destination === null) {
+      return settleAll(members, { kind: "auth", reason: "the destination is disabled or can't be read" });
     }
-    await channel.send({
+    const outlet = worker.outlets.of(destinationId, route);
+    const admitted = outlet.circuit.admit(members.length);
+    if (admitted < members.length) settleAll(members.slice(admitted), outlet.held(outlet.circuit.waitMs));
+    if (admitted > 0) await sendAtPace(channel, destination, outlet, members.slice(0, admitted));
+  }
+
+  async function sendAtPace(
+    channel: Channel,
+    destination: Destination,
+    outlet: Outlet,
+    members: readonly Member[],
+  ): Promise<void> {
+    const waitMs = await outlet.pace.take(members.length, signal).catch((error: unknown) => {
+      if (!signal.aborted) worker.faults.warn("pace", { err: error }, "a destination's pace can't be read just now");
+      return paceWaitMs;
+    });
+    if (waitMs === 0) return send(channel, destination, outlet, members);
+    outlet.circuit.withdraw(members.length);
+    settleAll(members, outlet.held(waitMs));
+  }
+
+  function send(
+    channel: Channel,
+    destination: Destination | null,
+    outlet: Outlet | null,
+    members: readonly Member[],
+  ): Promise<void> {
+    return channel.send({
       moment,
       destination,
       timeoutMs: worker.sendTimeoutMs,
@@ -79,33 +93,58 @@ export async function sendChunk(
       mayBegin: () =>
         !worker.draining.aborted &&
         held.outlives(worker.sendTimeoutMs) &&
-        worker.clock.nowMs() < held.group.expiresAtMs,
-      settle: (indexes, outcomes) =>
+        worker.clock.nowMs() < held.group.expiresAtMs &&
+        outlet?.circuit.isOpen !== true,
+      settle: (indexes, outcomes) => {
+        // what we gave up on says nothing about the far side
+        if (signal.aborted) outlet?.circuit.withdraw(outcomes.length);
+        else outlet?.settled(outcomes);
         record.settle(
           indexes.flatMap((index) => members[index] ?? []),
           outcomes,
-        ),
+        );
+      },
     });
+  }
+
+  function settleAll(members: readonly Member[], outcome: Outcome | Held): void {
+    record.settle(
+      members,
+      members.map(() => outcome),
+    );
+  }
+
+  async function find(destinationId: number): Promise<Destination | null> {
+    try {
+      return await worker.destinations.find(destinationId);
+    } catch (error) {
+      worker.faults.error("destination", { err: error }, "a destination can't be read");
+      return null;
+    }
   }
 }
 
-/** Members that one channel can send together; their order is kept. */
-function parcelsOf(members: readonly Member[]): readonly (readonly Member[])[] {
-  const parcels = new Map<string, Member[]>();
-  let last: Member[] | undefined;
-  let lastMember: Member | undefined;
+/** Members that one channel can send together. */
+interface MemberParcel {
+  readonly channelName: string;
+  readonly destinationId: number | null;
+  readonly route: string;
+  readonly members: Member[];
+}
+
+/** The members by channel, destination and route; their order is kept. */
+function parcelsOf(members: readonly Member[], channels: ReadonlyMap<string, Channel>): readonly MemberParcel[] {
+  const parcels = new Map<string, MemberParcel>();
+  let last: MemberParcel | undefined;
   for (const member of members) {
-    if (
-      last === undefined ||
-      lastMember?.channel !== member.channel ||
-      lastMember.destinationId !== member.destinationId
-    ) {
-      const key = `${member.channel}:${member.destinationId}`;
-      last = parcels.get(key) ?? [];
+    const { channel: channelName, destinationId } = member;
+    const route = channels.get(channelName)?.routeOf?.(member.address) ?? "";
+    if (last?.channelName !== channelName || last.destinationId !== destinationId || last.route !== route) {
+      const key = `${channelName}:${destinationId}:${route}`;
+      last = parcels.get(key) ?? { channelName, destinationId, route, members: [] };
       parcels.set(key, last);
     }
-    last.push(member);
-    lastMember = member;
+    last.members.push(member);
   }
   return [...parcels.values()];
 }

@@ -26,8 +26,18 @@ export interface Circumstances {
 /** The reason of a channel's `retry` for what `mayBegin` held back. */
 export const heldBack = "held_back";
 
+/** What this worker did not even hand to a channel: its circuit is open, or its pace is used up. No attempt is burned. */
+export interface Held {
+  readonly kind: "held";
+  readonly reason: string;
+  readonly waitMs: number;
+}
+
+/** What is held as long as its expiry is tried once more so shortly before it. */
+const lastTryMs = 1_000;
+
 /** Decides what becomes of a delivery after an outcome, by the classes that docs/channels.md lists. */
-export function judge(outcome: Outcome, circumstances: Circumstances): Verdict {
+export function judge(outcome: Outcome | Held, circumstances: Circumstances): Verdict {
   const { attempt, nowMs, expiresAtMs } = circumstances;
   switch (outcome.kind) {
     case "accepted":
@@ -45,6 +55,13 @@ export function judge(outcome: Outcome, circumstances: Circumstances): Verdict {
       if (nextMs !== null) return again(outcomeCodes.deferred, outcome, attempt + 1, nextMs, nowMs);
       return final(attempt + 1 >= attemptsMax ? outcomeCodes.attemptsExhausted : outcomeCodes.expired, outcome);
     }
+    case "held": {
+      if (nowMs >= expiresAtMs) return final(outcomeCodes.expired, outcome);
+      // all that were held together don't come back together
+      const wantedMs = nowMs + outcome.waitMs * (1 + circumstances.random);
+      const nextMs = Math.min(wantedMs, Math.max(nowMs, expiresAtMs - lastTryMs));
+      return again(outcomeCodes.deferred, outcome, Math.max(1, attempt), nextMs, nowMs);
+    }
     case "auth": {
       const nextMs = nextTryAfterAuthMs(circumstances);
       if (nextMs !== null) return again(outcomeCodes.deferred, outcome, Math.max(1, attempt), nextMs, nowMs);
@@ -61,14 +78,18 @@ export function judge(outcome: Outcome, circumstances: Circumstances): Verdict {
   }
 }
 
-type Failed = Exclude<Outcome, { kind: "accepted" }>;
+type Failed = Exclude<Outcome, { kind: "accepted" }> | Held;
 
 const accepted: Verdict = { code: outcomeCodes.accepted, reason: null, httpStatus: null, gone: false, next: null };
 
 function final(code: OutcomeCode, outcome: Failed): Verdict {
-  return { code, reason: outcome.reason, httpStatus: outcome.status ?? null, gone: false, next: null };
+  return { code, reason: outcome.reason, httpStatus: statusOf(outcome), gone: false, next: null };
 }
 
 function again(code: OutcomeCode, outcome: Failed, attempt: number, nextMs: number, nowMs: number): Verdict {
   return { ...final(code, outcome), next: { attempt, waitMs: Math.max(0, nextMs - nowMs) } };
+}
+
+function statusOf(outcome: Failed): number | null {
+  return "status" in outcome ? (outcome.status ?? null) : null;
 }

@@ -16,6 +16,7 @@ import { deliverGroup } from "./deliver-group.ts";
 import { DestinationBook } from "./destination-book.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { HeldGroup } from "./held-group.ts";
+import { Outlets } from "./outlets.ts";
 import { persist } from "./patience.ts";
 import { PgClock } from "./pg-clock.ts";
 import { runRescue } from "./rescue.ts";
@@ -83,7 +84,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     });
   await using stack = new AsyncDisposableStack();
   const db = stack.use(open("worker", slots + 2, false));
-  // one connection listens; the others fetch and complete jobs, and claim groups
+  // one connection listens; the others fetch and complete jobs, claim groups and keep paces
   const jobsDb = stack.use(open("jobs", slots + 1, true));
   const heartbeatDb = stack.use(open("heartbeat", 1, true));
 
@@ -111,6 +112,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     heartbeat,
     channels: new Map(options.channels.map((channel) => [channel.name, channel])),
     destinations: new DestinationBook(db, options.secretKey),
+    outlets: new Outlets(jobsDb.pool, options.window, faults),
     windows: { at_least_once: new Window(options.window), at_most_once: new Window(options.windowAtMostOnce) },
     random: Math.random,
     faults,
