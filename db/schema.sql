@@ -1036,15 +1036,18 @@ create table carillon.topics (
   version integer not null default 1,
   updated_at timestamp with time zone not null default clock_timestamp(),
   once_per_local_day boolean,
+  spread_ms integer not null default 0,
   constraint topics_name_key UNIQUE (name),
   constraint topics_pkey PRIMARY KEY (topic_id),
   constraint topics_catch_up_check CHECK ((catch_up = ANY (ARRAY['skip'::text, 'latest'::text, 'all'::text]))),
   constraint topics_delivery_mode_check CHECK ((delivery_mode = ANY (ARRAY['at_least_once'::text, 'at_most_once'::text]))),
   constraint topics_expires_after_ms_check CHECK (((expires_after_ms >= 1000) AND (expires_after_ms <= 604800000))),
   constraint topics_group_count_check CHECK (((group_count >= 2) AND (group_count <= 65536))),
-  constraint topics_name_check CHECK (((length(name) >= 1) AND (length(name) <= 100)))
+  constraint topics_name_check CHECK (((length(name) >= 1) AND (length(name) <= 100))),
+  constraint topics_spread_ms_check CHECK (((spread_ms >= 0) AND (spread_ms <= 3600000)))
 );
 comment on column carillon.topics.once_per_local_day is 'who moves gets one slot (and offset) of one local date once; null: for timetable rules yes, for others no';
+comment on column carillon.topics.spread_ms is 'a moment''s groups are released evenly over so long; 0: all at once';
 
 create table carillon.users (
   user_number bigint not null generated always as identity,

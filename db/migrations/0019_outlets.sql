@@ -19,3 +19,7 @@ comment on column carillon.paces.per_second is 'sends a second, all nodes togeth
 comment on column carillon.paces.ramp_up_ms is 'after a silence the pace rises from a tenth to the whole over so long';
 comment on column carillon.paces.free_at is 'when the next block of sends may begin';
 comment on column carillon.paces.busy_since is 'when sending began after the last silence of ten seconds';
+
+-- A moment whose users need not all be told in the same second: its groups are released one after another.
+alter table carillon.topics add column spread_ms integer not null default 0 check (spread_ms between 0 and 3600000);
+comment on column carillon.topics.spread_ms is 'a moment''s groups are released evenly over so long; 0: all at once';

@@ -177,7 +177,7 @@ function rehearsed(outlook: Outlook, moment: ForeseenMoment, subscribed: number,
 
 /** What was cut stays so, and what moves is cut anew. */
 function cutOf(
-  { groupCount: preset }: Outlook,
+  { cutWish }: Outlook,
   { bucket, change }: ForeseenMoment,
   population: number,
   policy: CutPolicy,
@@ -185,5 +185,5 @@ function cutOf(
   const cut = bucket?.cut ?? null;
   if (change === "stands" && cut !== null) return cut;
   if (change === "skipped" || change === "dropped") return { population, groups: 0 };
-  return { population, groups: groupCount(population, preset, policy) };
+  return { population, groups: groupCount(population, cutWish, policy) };
 }

@@ -12,15 +12,29 @@ export interface CutPolicy {
   readonly liveNodes: number;
 }
 
+/** What a topic says of how its moments are cut. */
+export interface CutWish {
+  /** null: by population */
+  readonly presetCount: number | null;
+  /** the groups are released one after another over so long; 0: all at once */
+  readonly spreadMs: number;
+}
+
 /**
- * How many groups a bucket is cut into: a preset count (two or more, the method's rule), or by population.
- * At least one: whoever subscribes after the cut must fall into a group.
+ * How many groups a bucket is cut into: a preset count (two or more, the method's rule), or by population; where they are
+ * spread, one for each second at least. At least one: whoever subscribes after the cut must fall into a group.
  */
-export function groupCount(population: number, preset: number | null, policy: CutPolicy): number {
-  if (preset !== null) return preset;
+export function groupCount(population: number, { presetCount, spreadMs }: CutWish, policy: CutPolicy): number {
+  if (presetCount !== null) return presetCount;
   const bySize = Math.ceil(population / policy.groupTarget);
   const forAllNodes = Math.min(policy.groupsPerNode * policy.liveNodes, Math.floor(population / policy.groupFloor));
-  return Math.min(hashSlots, Math.max(1, bySize, forAllNodes));
+  const forEachSecond = Math.min(Math.ceil(spreadMs / 1000), population);
+  return Math.min(hashSlots, Math.max(1, bySize, forAllNodes, forEachSecond));
+}
+
+/** How long after its moment a group is released: evenly over the spread, the first one at once. Milliseconds. */
+export function releasedAfterMs(groupNumber: number, count: number, { spreadMs }: CutWish): number {
+  return Math.floor((spreadMs * groupNumber) / count);
 }
 
 export interface SlotRange {

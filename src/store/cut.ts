@@ -1,9 +1,9 @@
 import type pg from "pg";
-import { type CutPolicy, groupCount, groupRanges } from "../reminder/group.ts";
+import { type CutPolicy, type CutWish, groupCount, groupRanges, releasedAfterMs } from "../reminder/group.ts";
 import { bundleGroups, bundleMembers, smallBucket } from "./claim.ts";
 import type { Database } from "./database.ts";
 import { type Executor, inTransaction } from "./executor.ts";
-import { addGroupJobs, type GroupJobPayload } from "./jobs.ts";
+import { addGroupJobs, anyShare, type GroupJobPayload } from "./jobs.ts";
 
 export interface CutOptions extends Omit<CutPolicy, "liveNodes"> {
   /** a node counts as alive when it has been heard of within this */
@@ -32,28 +32,45 @@ export async function cutBuckets(
     const buckets = await takeBuckets(client, untilMs, options.batch);
     if (buckets.length === 0) return { buckets: 0, groups: 0 };
     const groups = buckets.flatMap((bucket) => {
-      const count = groupCount(bucket.population, bucket.presetCount, { ...options, liveNodes });
-      return groupRanges(count).map((range, groupNumber) => ({ ...range, groupNumber, bucket, alone: count === 1 }));
+      const count = groupCount(bucket.population, bucket, { ...options, liveNodes });
+      return groupRanges(count).map((range, groupNumber) => ({
+        ...range,
+        groupNumber,
+        bucket,
+        alone: count === 1,
+        afterMs: releasedAfterMs(groupNumber, count, bucket),
+      }));
     });
     // whether they are paused is read here, in a snapshot taken under the buckets' locks: a pause that came in between
     // has waited for nobody, and one that comes later waits for us and finds the groups
-    const { rows: halted } = await client.query<{ bucket_id: string }>(
+    const { rows: cut } = await client.query<{
+      bucket_id: string;
+      group_number: number;
+      halted: boolean;
+      at_ms: number;
+    }>(
       `with cut as (
          insert into carillon.groups (bucket_id, group_number, first_slot, last_slot, mark_slot, not_before, halted_at)
-         select g.bucket_id, g.group_number, g.first_slot, g.last_slot, g.first_slot, clock_timestamp(),
+         select g.bucket_id, g.group_number, g.first_slot, g.last_slot, g.first_slot,
+           case when g.after_ms = 0 then clock_timestamp()
+             else carillon.real_time(b.due_at + g.after_ms * interval '1 millisecond') end,
            case when s.paused_at is not null or t.paused_at is not null then clock_timestamp() end
-         from unnest($1::bigint[], $2::int[], $3::int[], $4::int[]) as g (bucket_id, group_number, first_slot, last_slot)
+         from unnest($1::bigint[], $2::int[], $3::int[], $4::int[], $5::int[])
+           as g (bucket_id, group_number, first_slot, last_slot, after_ms)
          join carillon.time_buckets b on b.bucket_id = g.bucket_id
          join carillon.schedules s on s.schedule_id = b.schedule_id
          join carillon.topics t on t.topic_id = b.topic_id
-         returning bucket_id, halted_at
+         returning bucket_id, group_number, halted_at, not_before
        )
-       select distinct bucket_id from cut where halted_at is not null`,
+       select bucket_id, group_number, halted_at is not null as halted, (extract(epoch from not_before) * 1000)::float8 as at_ms
+       from cut
+       where halted_at is not null or not_before > clock_timestamp()`,
       [
         groups.map((group) => group.bucket.bucketId),
         groups.map((group) => group.groupNumber),
         groups.map((group) => group.firstSlot),
         groups.map((group) => group.lastSlot),
+        groups.map((group) => group.afterMs),
       ],
     );
     await client.query(
@@ -62,17 +79,29 @@ export async function cutBuckets(
        where b.bucket_id = c.bucket_id`,
       [buckets.map((bucket) => bucket.bucketId), buckets.map((bucket) => bucket.population)],
     );
-    const paused = new Set(halted.map((bucket) => bucket.bucket_id));
-    const free = groups.filter(({ bucket }) => !paused.has(bucket.bucketId));
-    await addGroupJobs(client, jobsOf(free, liveNodes));
+    const paused = new Set(cut.flatMap((group) => (group.halted ? [group.bucket_id] : [])));
+    const releasedAtMs = new Map(cut.map((group) => [`${group.bucket_id}:${group.group_number}`, group.at_ms]));
+    const [later, atOnce] = partition(
+      groups.filter(({ bucket }) => !paused.has(bucket.bucketId)),
+      ({ afterMs }) => afterMs > 0,
+    );
+    await addGroupJobs(client, [
+      ...jobsOf(atOnce, liveNodes),
+      ...later.map(({ bucket: { bucketId, dueAtMs }, groupNumber }) => ({
+        bucketId,
+        groupNumber,
+        dueAtMs,
+        share: anyShare,
+        runAtMs: releasedAtMs.get(`${bucketId}:${groupNumber}`),
+      })),
+    ]);
     return { buckets: buckets.length, groups: groups.length };
   });
 }
 
-interface BucketToCut {
+interface BucketToCut extends CutWish {
   readonly bucketId: string;
   readonly dueAtMs: number;
-  readonly presetCount: number | null;
   readonly population: number;
 }
 
@@ -125,10 +154,11 @@ async function takeBuckets(client: pg.PoolClient, untilMs: number, batch: number
     bucket_id: string;
     due_at_ms: number;
     group_count: number | null;
+    spread_ms: number;
     population: number;
   }>(
     `with taken as materialized (
-       select b.bucket_id, b.schedule_id, b.due_at, t.group_count
+       select b.bucket_id, b.schedule_id, b.due_at, t.group_count, t.spread_ms
        from carillon.time_buckets b
        join carillon.topics t on t.topic_id = b.topic_id
        where b.closed_at is null and b.cut_at is null and b.cancelled_at is null
@@ -137,7 +167,7 @@ async function takeBuckets(client: pg.PoolClient, untilMs: number, batch: number
        limit $2
        for no key update of b skip locked
      ), ${countedIn("taken")}
-     select c.bucket_id, (extract(epoch from c.due_at) * 1000)::float8 as due_at_ms, c.group_count,
+     select c.bucket_id, (extract(epoch from c.due_at) * 1000)::float8 as due_at_ms, c.group_count, c.spread_ms,
        ${population("c")} as population
      from counted c
      order by c.due_at, c.bucket_id`,
@@ -147,6 +177,7 @@ async function takeBuckets(client: pg.PoolClient, untilMs: number, batch: number
     bucketId: row.bucket_id,
     dueAtMs: row.due_at_ms,
     presetCount: row.group_count,
+    spreadMs: row.spread_ms,
     population: row.population,
   }));
 }
@@ -167,6 +198,15 @@ interface CutGroup {
   readonly groupNumber: number;
   /** the bucket's only group */
   readonly alone: boolean;
+  /** how long after the moment it is released; milliseconds of carillon.clock() */
+  readonly afterMs: number;
+}
+
+function partition<T>(items: readonly T[], isFirst: (item: T) => boolean): [T[], T[]] {
+  const first: T[] = [];
+  const second: T[] = [];
+  for (const item of items) (isFirst(item) ? first : second).push(item);
+  return [first, second];
 }
 
 /** One job for each group, but for small ones one for many; each node may hold its share of a second's jobs ahead of it. */

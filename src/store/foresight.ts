@@ -1,3 +1,4 @@
+import type { CutWish } from "../reminder/group.ts";
 import type { Executor } from "./executor.ts";
 import { endpointsOf, gate, hasPart, mutedIn } from "./gate.ts";
 import { readSchedules, type ScheduleToPlan } from "./schedule-to-plan.ts";
@@ -15,7 +16,7 @@ export interface Outlook {
   readonly schedulePausedAt: Date | null;
   readonly place: { readonly placeId: number; readonly key: string; readonly name: string } | null;
   /** preset; null: by population */
-  readonly groupCount: number | null;
+  readonly cutWish: CutWish;
   /** epoch milliseconds: from when on the planner takes it up; null: never, unless it is changed */
   readonly nextDueAtMs: number | null;
 }
@@ -33,12 +34,13 @@ export async function readOutlooks(
     topic_paused_at: Date | null;
     paused_at: Date | null;
     group_count: number | null;
+    spread_ms: number;
     next_due_at_ms: number | null;
     place_id: number | null;
     key: string | null;
     name: string | null;
   }>(
-    `select s.schedule_id, t.name as topic, t.paused_at as topic_paused_at, s.paused_at, t.group_count,
+    `select s.schedule_id, t.name as topic, t.paused_at as topic_paused_at, s.paused_at, t.group_count, t.spread_ms,
        (extract(epoch from s.next_due_at) * 1000)::float8 as next_due_at_ms, p.place_id, p.key, p.name
      from carillon.schedules s
      join carillon.topics t using (topic_id)
@@ -57,7 +59,7 @@ export async function readOutlooks(
       topicPausedAt: row.topic_paused_at,
       schedulePausedAt: row.paused_at,
       place: placeId === null || key === null || name === null ? null : { placeId, key, name },
-      groupCount: row.group_count,
+      cutWish: { presetCount: row.group_count, spreadMs: row.spread_ms },
       nextDueAtMs: row.next_due_at_ms,
     };
   });

@@ -59,20 +59,23 @@ export async function addCutJobs(executor: Executor, dueAtMs: readonly number[],
 }
 
 /**
- * One job per group, to run at once. One that waits already is pulled forward (it waits for a next try, say, and the
+ * One job per group, to run at once, or at `runAtMs` (epoch milliseconds, real time). One that waits already is pulled forward (it waits for a next try, say, and the
  * bucket was cancelled) and never pushed on.
  */
-export async function addGroupJobs(executor: Executor, jobs: readonly GroupJobPayload[]): Promise<void> {
+export async function addGroupJobs(
+  executor: Executor,
+  jobs: readonly (GroupJobPayload & { readonly runAtMs?: number | undefined })[],
+): Promise<void> {
   if (jobs.length === 0) return;
   await executor.query(
     `select from graphile_worker.add_jobs((
        select array_agg((
          $1, json_build_object('bucketId', bucket_id::text, 'groupNumber', group_number, 'dueAtMs', due_at_ms, 'share', share,
            'more', more::json),
-         null, least(now(), (select j.run_at from graphile_worker.jobs j where j.key = g.key)), $6, g.key, 0, null
+         null, least(coalesce(to_timestamp(run_at_ms / 1000), now()), (select j.run_at from graphile_worker.jobs j where j.key = g.key)), $6, g.key, 0, null
        )::graphile_worker.job_spec)
-       from unnest($2::bigint[], $3::int[], $4::bigint[], $5::int[], $7::text[], $8::text[])
-         as g (bucket_id, group_number, due_at_ms, share, more, key)), false)`,
+       from unnest($2::bigint[], $3::int[], $4::bigint[], $5::int[], $7::text[], $8::text[], $9::float8[])
+         as g (bucket_id, group_number, due_at_ms, share, more, key, run_at_ms)), false)`,
     [
       taskNames.group,
       jobs.map((job) => job.bucketId),
@@ -82,6 +85,7 @@ export async function addGroupJobs(executor: Executor, jobs: readonly GroupJobPa
       jobAttempts,
       jobs.map((job) => JSON.stringify(job.more ?? [])),
       jobs.map(keyOf),
+      jobs.map(({ runAtMs }) => runAtMs ?? null),
     ],
   );
 }

@@ -1044,6 +1044,10 @@ export interface Topics {
    */
   once_per_local_day: boolean | null;
   paused_at: Timestamp | null;
+  /**
+   * a moment's groups are released evenly over so long; 0: all at once
+   */
+  spread_ms: Generated<number>;
   title: Generated<string>;
   topic_id: Generated<number>;
   updated_at: Generated<Timestamp>;

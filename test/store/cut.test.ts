@@ -40,6 +40,26 @@ const populate = ({ scheduleId }: SeededMoment, count: number) =>
   );
 
 describe("cutBuckets", () => {
+  it("spreads a moment's groups where its topic says so: each is claimed, and has its job, at its own time", async () => {
+    const moment = await engine.moment({ groups: 0, users: 0, dueInMs: -2500 });
+    await populate(moment, 100);
+    await engine.rows("update carillon.topics set spread_ms = 10000 where topic_id = $1", [moment.topicId]);
+    expect(await cut()).toEqual({ buckets: 1, groups: 10 });
+    const groups = await engine.rows<{ after: number; job: number }>(
+      `select extract(epoch from g.not_before - b.due_at)::float8 as after, extract(epoch from j.run_at - g.not_before)::float8 as job
+       from carillon.groups g join carillon.time_buckets b using (bucket_id)
+       join graphile_worker.jobs j on j.key = 'carillon.group:' || g.bucket_id || ':' || g.group_number
+       where g.bucket_id = $1 and g.group_number > 2 order by g.group_number`,
+      [moment.bucketId],
+    );
+    expect(groups).toEqual([3, 4, 5, 6, 7, 8, 9].map((after) => ({ after, job: 0 })));
+    const claimable = await engine.rows(
+      "select from carillon.groups where bucket_id = $1 and not_before <= clock_timestamp()",
+      [moment.bucketId],
+    );
+    expect(claimable.length).toBeLessThan(10);
+  });
+
   it("cuts a preset count of groups that cover all slots, each with a job that says what it is", async () => {
     const moment = await engine.moment({ groups: 0, users: 3, dueInMs: 30_000 });
     await engine.rows("update carillon.topics set group_count = 7 where topic_id = $1", [moment.topicId]);
