@@ -15,6 +15,7 @@ import { bucketRoutes } from "./routes/buckets.ts";
 import { destinationRoutes } from "./routes/destinations.ts";
 import { endpointRoutes } from "./routes/endpoints.ts";
 import { foresightRoutes } from "./routes/foresight.ts";
+import { paceRoutes } from "./routes/paces.ts";
 import { placeRoutes } from "./routes/places.ts";
 import { scheduleRoutes } from "./routes/schedules.ts";
 import { subscriptionRoutes } from "./routes/subscriptions.ts";
@@ -50,6 +51,7 @@ export function routesOf(deps: ApiDeps): Route[] {
     ...timetableRoutes(deps),
     ...timetableVersionRoutes(deps),
     ...destinationRoutes(deps),
+    ...paceRoutes(deps),
     ...userRoutes(deps),
     ...muteRoutes(deps),
     ...endpointRoutes(deps),

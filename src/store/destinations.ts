@@ -98,9 +98,15 @@ export async function createDestination(
   const sealed = seal(secret, key, contextOf(name));
   try {
     const { rows } = await db.pool.query<DestinationRow>(
-      `insert into carillon.destinations (name, url, sealed_secrets, batch_size, channel, settings)
-       values ($1, $2, array[$3::bytea], $4, $5, $6)
-       returning ${columns}`,
+      `with made as (
+         insert into carillon.destinations (name, url, sealed_secrets, batch_size, channel, settings)
+         values ($1, $2, array[$3::bytea], $4, $5, $6)
+         returning *
+       ), paced as (
+         insert into carillon.paces (destination_id, per_second)
+         select destination_id, ${fcmPerSecond} from made where channel = 'fcm'
+       )
+       select ${columns} from made`,
       [name, url, sealed, batchSize, channel, settings],
     );
     return { destination: one(rows, name), newSecret };
@@ -108,6 +114,9 @@ export async function createDestination(
     throw asNameTaken(error, "destination", name);
   }
 }
+
+/** The quota that a Firebase project has where nobody asked for more: 600,000 messages a minute. */
+const fcmPerSecond = 10_000;
 
 /** How a new destination is laid out in its row. */
 function partsOf(destination: NewDestination): {
@@ -300,9 +309,7 @@ const columns = `destination_id, name, channel, url, settings, batch_size, cardi
 
 function one(rows: readonly DestinationRow[], name: string): StoredDestination {
   const [row] = rows;
-  if (row === undefined) {
-    throw new CarillonError("not_found", `There is no destination named ${JSON.stringify(name)}.`);
-  }
+  if (row === undefined) throw noDestination(name);
   return destinationOf(row);
 }
 
@@ -332,4 +339,8 @@ function kindOf(row: PushRow): Kind {
 /** A sealed secret opens for the destination that it was made for and for no other. */
 function contextOf(name: string): string {
   return `destination:${name}`;
+}
+
+export function noDestination(name: string): CarillonError {
+  return new CarillonError("not_found", `There is no destination named ${JSON.stringify(name)}.`);
 }

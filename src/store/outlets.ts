@@ -1,3 +1,4 @@
+import { noDestination } from "./destinations.ts";
 import type { Executor } from "./executor.ts";
 
 /** How fast a destination may be sent to, over all nodes. */
@@ -19,17 +20,42 @@ export type Reservation =
   /** nothing was taken: others have sends reserved for so long */
   | { readonly kind: "full"; readonly waitMs: number };
 
-/** null takes the pace away. */
-export async function setPace(executor: Executor, destinationId: number, pace: Pace | null): Promise<void> {
-  if (pace === null) {
-    await executor.query("delete from carillon.paces where destination_id = $1", [destinationId]);
-    return;
-  }
-  await executor.query(
-    `insert into carillon.paces (destination_id, per_second, ramp_up_ms) values ($1, $2, $3)
-     on conflict (destination_id) do update set per_second = excluded.per_second, ramp_up_ms = excluded.ramp_up_ms`,
-    [destinationId, pace.perSecond, pace.rampUpMs],
+/**
+ * @returns null: it may be sent to as fast as it takes
+ * @throws not_found
+ */
+export async function readPace(executor: Executor, name: string): Promise<Pace | null> {
+  const { rows } = await executor.query<{ per_second: number | null; ramp_up_ms: number | null }>(
+    `select p.per_second, p.ramp_up_ms
+     from carillon.destinations d left join carillon.paces p using (destination_id)
+     where d.name = $1`,
+    [name],
   );
+  const [row] = rows;
+  if (row === undefined) throw noDestination(name);
+  const { per_second: perSecond, ramp_up_ms: rampUpMs } = row;
+  return perSecond === null || rampUpMs === null ? null : { perSecond, rampUpMs };
+}
+
+/**
+ * @param pace null: none
+ * @throws not_found
+ */
+export async function setPace(executor: Executor, name: string, pace: Pace | null): Promise<Pace | null> {
+  if (pace === null) {
+    await executor.query(
+      "delete from carillon.paces p using carillon.destinations d where d.destination_id = p.destination_id and d.name = $1",
+      [name],
+    );
+  } else {
+    await executor.query(
+      `insert into carillon.paces (destination_id, per_second, ramp_up_ms)
+       select destination_id, $2, $3 from carillon.destinations where name = $1
+       on conflict (destination_id) do update set per_second = excluded.per_second, ramp_up_ms = excluded.ramp_up_ms`,
+      [name, pace.perSecond, pace.rampUpMs],
+    );
+  }
+  return readPace(executor, name);
 }
 
 /**

@@ -191,6 +191,23 @@ describe("destinations", () => {
     expect(body.code).toBe("hostile_url");
   });
 
+  it("have a pace, which Firebase gives from the start", async () => {
+    const url = "https://receiver.example/";
+    await api.admin.post("/v1/destinations", { name: "paced", url }).expect(201);
+    const path = "/v1/destinations/paced/pace";
+    expect((await api.admin.get(path).expect(200)).body).toEqual({ pace: null });
+    const set = await api.admin.put(path, { perSecond: 12.5 }).expect(200);
+    expect(set.body).toEqual({ pace: { perSecond: 12.5, rampUpMs: 0 } });
+    await api.admin.put(path, { perSecond: 100, rampUpMs: 60_000 }).expect(200);
+    expect((await api.admin.get(path).expect(200)).body).toEqual({ pace: { perSecond: 100, rampUpMs: 60_000 } });
+    for (const bad of [{}, { perSecond: 0 }, { perSecond: 1, rampUpMs: -1 }, { perSecond: 1, burst: 2 }]) {
+      await api.admin.put(path, bad).expect(400);
+    }
+    expect((await api.admin.delete(path).expect(200)).body).toEqual({ pace: null });
+    for (const method of ["get", "delete"] as const) await api.admin[method]("/v1/destinations/none/pace").expect(404);
+    await api.admin.put("/v1/destinations/none/pace", { perSecond: 1 }).expect(404);
+  });
+
   it("can't be made without a key to seal with", async () => {
     await using keyless = await startTestApi({ secretKey: null });
     const { body } = await keyless.admin.post("/v1/destinations", { name: "push", url }).expect(500);

@@ -10,24 +10,24 @@ beforeAll(async () => {
 afterAll(() => engine[Symbol.asyncDispose]());
 
 let made = 0;
-async function destination(): Promise<number> {
+async function destination(): Promise<{ id: number; name: string }> {
   made += 1;
   const { destination } = await createDestination(
     engine.db,
     { channel: "webhook", name: `outlet-${made}`, url: "https://receiver.example/", batchSize: 1 },
     new Uint8Array(32),
   );
-  return destination.destinationId;
+  return { id: destination.destinationId, name: destination.name };
 }
 
 describe("a destination's pace", () => {
   it("is nobody's business where there is none", async () => {
-    expect(await reserve(engine.db.pool, await destination(), 100, 1000)).toEqual({ kind: "unpaced" });
+    expect(await reserve(engine.db.pool, (await destination()).id, 100, 1000)).toEqual({ kind: "unpaced" });
   });
 
   it("gives blocks one behind the other, and none that would begin too late", async () => {
-    const id = await destination();
-    await setPace(engine.db.pool, id, { perSecond: 100, rampUpMs: 0 });
+    const { id, name } = await destination();
+    await setPace(engine.db.pool, name, { perSecond: 100, rampUpMs: 0 });
     expect(await reserve(engine.db.pool, id, 50, 1000)).toEqual({ kind: "reserved", waitMs: 0, lastsMs: 500 });
     const second = await reserve(engine.db.pool, id, 1000, 1000);
     expect(second).toMatchObject({ kind: "reserved", lastsMs: 10_000 });
@@ -44,8 +44,8 @@ describe("a destination's pace", () => {
   });
 
   it("is kept by nodes that ask at once: their blocks never overlap", async () => {
-    const id = await destination();
-    await setPace(engine.db.pool, id, { perSecond: 1000, rampUpMs: 0 });
+    const { id, name } = await destination();
+    await setPace(engine.db.pool, name, { perSecond: 1000, rampUpMs: 0 });
     const began = performance.now();
     const blocks = await Promise.all(Array.from({ length: 8 }, () => reserve(engine.db.pool, id, 100, 60_000)));
     const took = performance.now() - began;
@@ -63,8 +63,8 @@ describe("a destination's pace", () => {
   });
 
   it("rises after a silence, from a tenth to the whole", async () => {
-    const id = await destination();
-    await setPace(engine.db.pool, id, { perSecond: 1000, rampUpMs: 60_000 });
+    const { id, name } = await destination();
+    await setPace(engine.db.pool, name, { perSecond: 1000, rampUpMs: 60_000 });
     expect(await reserve(engine.db.pool, id, 100, 1000)).toMatchObject({ lastsMs: 1000 });
     const since = (seconds: number) =>
       engine.rows(
@@ -75,14 +75,14 @@ describe("a destination's pace", () => {
     expect(await reserve(engine.db.pool, id, 100, 1000)).toHaveProperty("lastsMs", expect.closeTo(200, 0));
     await since(90);
     expect(await reserve(engine.db.pool, id, 100, 1000)).toMatchObject({ lastsMs: 100 });
-    await setPace(engine.db.pool, id, null);
+    await setPace(engine.db.pool, name, null);
     expect(await reserve(engine.db.pool, id, 100, 1000)).toEqual({ kind: "unpaced" });
   });
 });
 
 describe("a destination that refuses its credential", () => {
   it("is in attention until it is accepted again; the first one's words stay", async () => {
-    const id = await destination();
+    const { id } = await destination();
     const attention = () => engine.rows("select why from carillon.attention where kind = 'destination refuses'");
     await markStopped(engine.db.pool, id, null);
     expect(await attention()).toEqual([]);
