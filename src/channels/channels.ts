@@ -6,8 +6,8 @@ import { createWebhookChannel } from "./webhook.ts";
 /** All channels that a node sends by, as its configuration has them. */
 export function createChannels(config: Config): readonly Channel[] {
   const policy = egressPolicy(config);
-  const { connectionsPerHost } = config.egress;
-  return [createWebhookChannel({ policy, connectionsPerHost })];
+  const { connectionsPerHost, ca } = config.egress;
+  return [createWebhookChannel({ policy, connectionsPerHost, ca: ca ?? undefined })];
 }
 
 /** What a node with this configuration may dial. */

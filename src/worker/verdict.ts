@@ -36,7 +36,7 @@ export interface Held {
 /** What is held as long as its expiry is tried once more so shortly before it. */
 const lastTryMs = 1_000;
 
-/** Decides what becomes of a delivery after an outcome, by the classes that docs/channels.md lists. */
+/** Decides what becomes of a delivery after an outcome, by the classes that docs/channels/README.md lists. */
 export function judge(outcome: Outcome | Held, circumstances: Circumstances): Verdict {
   const { attempt, nowMs, expiresAtMs } = circumstances;
   switch (outcome.kind) {
