@@ -9,9 +9,12 @@ export interface Delivery {
   readonly deliveryId: string;
   /** 0 for the first try, rises with each further one */
   readonly attempt: number;
-  /** the endpoint's address: for a webhook, what its receiver knows the user by */
+  /**
+   * the endpoint's address: for a webhook, what its receiver knows the user by; the device token (fcm, apns); for Web
+   * Push the browser's subscription as canonical JSON
+   */
   readonly address: string;
-  /** the webhook destination that the endpoint refers to; null on channels without one */
+  /** the destination that the endpoint refers to; null on channels without one */
   readonly destinationId: number | null;
   readonly zone: string | null;
   readonly locale: string | null;
@@ -40,15 +43,56 @@ export interface Message {
   readonly data: unknown;
 }
 
-/** A webhook receiver that an admin set up, with its secrets in the clear (in memory only). */
-export interface Destination {
+/** Where the reminders of a channel go through, set up by an admin; with its secrets in the clear (in memory only). */
+export type Destination = WebhookDestination | FcmDestination | ApnsDestination | WebPushDestination;
+
+interface DestinationBase {
   readonly destinationId: number;
   readonly name: string;
+  /** the receiver's, or the base URL of the provider's API; empty for Web Push, where each endpoint has its own */
   readonly url: string;
+}
+
+/** A receiver of webhooks. */
+export interface WebhookDestination extends DestinationBase {
+  readonly channel: "webhook";
   /** `whsec_...`, newest first: each signs, for rotation */
   readonly secrets: readonly string[];
   /** 1: one request a reminder; more: up to so many reminders in one signed body */
   readonly batchSize: number;
+}
+
+/** A Firebase project, with a service account that may send. */
+export interface FcmDestination extends DestinationBase {
+  readonly channel: "fcm";
+  readonly projectId: string;
+  readonly clientEmail: string;
+  /** RSA, PKCS #8 in PEM */
+  readonly privateKey: string;
+  /** where the service account's assertions become access tokens */
+  readonly tokenUrl: string;
+}
+
+/** An app at Apple's push service, with the key of its team. */
+export interface ApnsDestination extends DestinationBase {
+  readonly channel: "apns";
+  readonly teamId: string;
+  readonly keyId: string;
+  /** the .p8 file's text: EC P-256, PKCS #8 in PEM */
+  readonly privateKey: string;
+  /** the app, and with it the `apns-topic` */
+  readonly bundleId: string;
+}
+
+/** A VAPID identity (RFC 8292): browsers' subscriptions are bound to its public key. */
+export interface WebPushDestination extends DestinationBase {
+  readonly channel: "web-push";
+  /** `mailto:` or `https:`, for the push service to reach who sends */
+  readonly subject: string;
+  /** base64url of 65 bytes: an uncompressed point of P-256 */
+  readonly publicKey: string;
+  /** base64url of 32 bytes */
+  readonly privateKey: string;
 }
 
 export type Outcome =
@@ -99,5 +143,5 @@ export interface Channel {
   close(): Promise<void>;
 }
 
-export const channelNames = ["webhook", "memory"] as const;
+export const channelNames = ["webhook", "fcm", "apns", "web-push", "memory"] as const;
 export type ChannelName = (typeof channelNames)[number];

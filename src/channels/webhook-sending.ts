@@ -1,5 +1,5 @@
 import { batchWebhookId, webhookId } from "../reminder/delivery-id.ts";
-import type { Delivery, Destination, Outcome, SendRequest } from "./channel.ts";
+import type { Delivery, Outcome, SendRequest, WebhookDestination } from "./channel.ts";
 import type { Ending, Lane, Parcel, Source } from "./lane.ts";
 import { type MomentBodies, momentBodies } from "./webhook-body.ts";
 import { batchOutcomes, singleOutcome } from "./webhook-reply.ts";
@@ -27,7 +27,7 @@ export class WebhookSending implements Source {
   #next = 0;
   #unsettled: number;
 
-  constructor(request: SendRequest, destination: Destination, route: WebhookRoute, nowMs: () => number) {
+  constructor(request: SendRequest, destination: WebhookDestination, route: WebhookRoute, nowMs: () => number) {
     this.#request = request;
     this.#route = route;
     this.#nowMs = nowMs;

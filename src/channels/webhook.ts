@@ -1,4 +1,4 @@
-import type { Channel, Destination, Outcome } from "./channel.ts";
+import type { Channel, Outcome, WebhookDestination } from "./channel.ts";
 import { checkUrl, type EgressPolicy, guardedConnector, type Resolve } from "./egress-guard.ts";
 import { Lane } from "./lane.ts";
 import { singleOutcome } from "./webhook-reply.ts";
@@ -39,7 +39,7 @@ export function createWebhookChannel(options: WebhookChannelOptions): Channel {
   const retired = new Set<Promise<void>>();
   let closed = false;
 
-  function receiverOf(destination: Destination): Receiver {
+  function receiverOf(destination: WebhookDestination): Receiver {
     const known = receivers.get(destination.destinationId);
     const secrets = destination.secrets.join(" ");
     if (known?.url === destination.url && known.secrets === secrets) return known;
@@ -67,10 +67,10 @@ export function createWebhookChannel(options: WebhookChannelOptions): Channel {
 
   return {
     name: "webhook",
-    batchSize: (destination) => Math.max(1, destination?.batchSize ?? 1),
+    batchSize: (destination) => (destination?.channel === "webhook" ? Math.max(1, destination.batchSize) : 1),
 
     async warm(destination, signal) {
-      if (destination === null || closed) return;
+      if (destination?.channel !== "webhook" || closed) return;
       try {
         const connections = destination.batchSize > 1 ? warmConnectionsForBatches : connectionsPerHost;
         await receiverOf(destination).lane.warm(connections, signal);
@@ -88,16 +88,17 @@ export function createWebhookChannel(options: WebhookChannelOptions): Channel {
             everything.map(() => outcome),
           );
       };
-      if (request.destination === null)
+      const { destination } = request;
+      if (destination?.channel !== "webhook")
         return settleAll({ kind: "rejected", reason: "the endpoint has no destination" });
       if (closed) return settleAll({ kind: "retry", reason: "not sent: closed" });
       let receiver: Receiver;
       try {
-        receiver = receiverOf(request.destination);
+        receiver = receiverOf(destination);
       } catch (error) {
         return settleAll(singleOutcome({ kind: "unsent", error: asError(error) }, nowMs()));
       }
-      await new WebhookSending(request, request.destination, receiver, nowMs).run();
+      await new WebhookSending(request, destination, receiver, nowMs).run();
     },
 
     close,

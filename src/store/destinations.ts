@@ -20,6 +20,7 @@ export interface StoredDestination {
 
 /** A destination with its secrets in the clear: in memory only. */
 export interface OpenDestination {
+  readonly channel: "webhook";
   readonly destinationId: number;
   readonly name: string;
   readonly url: string;
@@ -167,6 +168,7 @@ export async function openDestinations(
     [destinationIds],
   );
   return rows.map((row) => ({
+    channel: "webhook",
     destinationId: row.destination_id,
     name: row.name,
     url: row.url,

@@ -300,7 +300,14 @@ describe("the webhook channel", () => {
     const urls = [...hostileHosts.flatMap((host) => [`https://${host}/`, `http://${host}:${port}/`]), ...hostileUrls];
     urls.push("https://rebound.example/");
     for (const [index, url] of urls.entries()) {
-      const destination = { destinationId: index, name: "hostile", url, secrets: [], batchSize: 1 };
+      const destination = {
+        channel: "webhook" as const,
+        destinationId: index,
+        name: "hostile",
+        url,
+        secrets: [],
+        batchSize: 1,
+      };
       await channel.warm(destination, new AbortController().signal);
       const { outcomes } = await sendAll(channel, destination, deliveriesTo("u-1"));
       expect(outcomes[0], url).toMatchObject({ kind: "rejected", reason: expect.stringContaining("egress guard") });

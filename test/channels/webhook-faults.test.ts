@@ -1,6 +1,6 @@
 import { createServer, type Socket } from "node:net";
 import { describe, expect, it } from "vitest";
-import type { Delivery, Destination } from "../../src/channels/channel.ts";
+import type { Delivery, WebhookDestination } from "../../src/channels/channel.ts";
 import { createWebhookChannel, type WebhookChannelOptions } from "../../src/channels/webhook.ts";
 import { startWebhookReceiver } from "../../src/fakes/webhook-receiver.ts";
 import { deliveriesTo, sendAll, someMoment } from "./conformance.ts";
@@ -11,7 +11,8 @@ function channelFor(options: Partial<WebhookChannelOptions> = {}) {
   return Object.assign(channel, { [Symbol.asyncDispose]: () => channel.close() });
 }
 
-const destinationAt = (url: string, destinationId = 1): Destination => ({
+const destinationAt = (url: string, destinationId = 1): WebhookDestination => ({
+  channel: "webhook",
   destinationId,
   name: "test",
   url,

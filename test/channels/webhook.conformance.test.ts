@@ -42,7 +42,14 @@ async function webhookUnderTest(batchSize: number): Promise<ChannelUnderTest> {
   const channel = createWebhookChannel({ policy: { allowLoopback: true }, connectionsPerHost: 8 });
   return {
     channel,
-    destination: { destinationId: 1, name: "test", url: receiver.url, secrets: [secret], batchSize },
+    destination: {
+      channel: "webhook",
+      destinationId: 1,
+      name: "test",
+      url: receiver.url,
+      secrets: [secret],
+      batchSize,
+    },
     answer: (address, answer) => void answers.set(address, answer),
     arrived: () => receiver.received,
     whenArrived: (count) => receiver.whenReceived(count),

@@ -1,7 +1,7 @@
 import { createServer } from "node:http";
 import { Webhook } from "standardwebhooks";
 import { describe, expect, it } from "vitest";
-import type { Delivery, Destination } from "../../src/channels/channel.ts";
+import type { Delivery, WebhookDestination } from "../../src/channels/channel.ts";
 import { createWebhookChannel, type WebhookChannelOptions } from "../../src/channels/webhook.ts";
 import { type Fault, startWebhookReceiver } from "../../src/fakes/webhook-receiver.ts";
 import type { ReceivedRequest } from "../../src/fakes/webhook-request.ts";
@@ -16,8 +16,8 @@ function channelFor(options: Partial<WebhookChannelOptions> = {}) {
   return Object.assign(channel, { [Symbol.asyncDispose]: () => channel.close() });
 }
 
-function destinationAt(url: string, options: Partial<Destination> = {}): Destination {
-  return { destinationId: 1, name: "test", url, secrets: [newSecret], batchSize: 1, ...options };
+function destinationAt(url: string, options: Partial<WebhookDestination> = {}): WebhookDestination {
+  return { channel: "webhook", destinationId: 1, name: "test", url, secrets: [newSecret], batchSize: 1, ...options };
 }
 
 const users = (count: number): Delivery[] => deliveriesTo(...Array.from({ length: count }, (_, index) => `u-${index}`));

@@ -206,7 +206,14 @@ describe("docs/channels.md", () => {
     try {
       const [listening] = await once(said, "line");
       const url = `http://127.0.0.1:${/\d+$/.exec(String(listening))?.[0]}/`;
-      const destination = { destinationId: 1, name: "docs", url, secrets: [secret], batchSize: 1 };
+      const destination = {
+        channel: "webhook" as const,
+        destinationId: 1,
+        name: "docs",
+        url,
+        secrets: [secret],
+        batchSize: 1,
+      };
       const kindsOf = async (to: typeof destination, ...users: string[]) =>
         (await sendAll(channel, to, deliveriesTo(...users))).outcomes.map((outcome) => outcome?.kind);
       expect(await kindsOf(destination, "alice")).toEqual(["accepted"]);

@@ -18,7 +18,7 @@ afterAll(() => rm(folder, { recursive: true }));
 
 async function send(url: string, addresses: string[], batchSize = 1, secrets = [secret]) {
   const channel = createWebhookChannel({ policy: { allowLoopback: true }, connectionsPerHost: 4 });
-  const destination = { destinationId: 1, name: "r", url, secrets, batchSize };
+  const destination = { channel: "webhook" as const, destinationId: 1, name: "r", url, secrets, batchSize };
   const { outcomes } = await sendAll(channel, destination, deliveriesTo(...addresses));
   await channel.close();
   return outcomes.map((outcome) => outcome?.kind);
