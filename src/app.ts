@@ -159,7 +159,8 @@ export function webhookChannel(config: Config): Channel {
   });
 }
 
-function egressPolicy({ egress }: Config) {
+/** Which addresses this configuration lets destinations have. */
+export function egressPolicy({ egress }: Config) {
   return { allowLoopback: egress.allowLoopback, allowPrivate: egress.allowPrivateEndpoints };
 }
 

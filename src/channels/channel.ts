@@ -1,3 +1,5 @@
+import type { Reply } from "./lane.ts";
+
 /**
  * A channel brings reminders to the outside push world. Everything that can become of one send is one of the closed
  * union `Outcome`; a channel never throws for what a receiver or the network does.
@@ -148,8 +150,20 @@ export interface Channel {
   warm(destination: Destination | null, signal: AbortSignal): Promise<void>;
   /** resolves when every delivery has been settled; never rejects */
   send(request: SendRequest): Promise<void>;
+  /**
+   * Looks whether reminders could go through this destination now, as near to sending one as can be done without ringing
+   * anybody: for `carillon doctor`. Never rejects. Left out where there is nothing to look at.
+   */
+  probe?(destination: Destination, signal: AbortSignal): Promise<Probe>;
   close(): Promise<void>;
 }
+
+export type Probe =
+  | { readonly well: true; readonly found: string }
+  | { readonly well: false; readonly found: string; readonly toDo: string };
+
+/** Told of every answer as it came from the far side: for people who try a destination out (`carillon send-test`). */
+export type OnReply = (reply: Reply) => void;
 
 export const channelNames = ["webhook", "fcm", "apns", "web-push", "memory"] as const;
 export type ChannelName = (typeof channelNames)[number];
