@@ -699,13 +699,23 @@ create table carillon.destinations (
   disabled_at timestamp with time zone,
   disabled_reason text,
   updated_at timestamp with time zone not null default clock_timestamp(),
+  channel text not null default 'webhook'::text,
+  settings jsonb not null default '{}'::jsonb,
+  constraint destinations_destination_id_channel_key UNIQUE (destination_id, channel),
   constraint destinations_name_key UNIQUE (name),
   constraint destinations_pkey PRIMARY KEY (destination_id),
   constraint destinations_batch_size_check CHECK (((batch_size >= 1) AND (batch_size <= 500))),
+  constraint destinations_batch_size_check1 CHECK (((batch_size = 1) OR (channel = 'webhook'::text))),
+  constraint destinations_channel_check CHECK ((channel = ANY (ARRAY['webhook'::text, 'fcm'::text, 'apns'::text, 'web-push'::text]))),
   constraint destinations_name_check CHECK (((length(name) >= 1) AND (length(name) <= 100))),
   constraint destinations_sealed_secrets_check CHECK (((cardinality(sealed_secrets) >= 1) AND (cardinality(sealed_secrets) <= 5))),
+  constraint destinations_sealed_secrets_check1 CHECK (((cardinality(sealed_secrets) = 1) OR (channel = 'webhook'::text))),
+  constraint destinations_settings_check CHECK ((jsonb_typeof(settings) = 'object'::text)),
   constraint destinations_url_check CHECK ((length(url) <= 2048))
 );
+comment on column carillon.destinations.url is 'the receiver''s, or the base of the provider''s API; empty for web-push, where each endpoint has its own';
+comment on column carillon.destinations.sealed_secrets is 'webhook: its secrets, newest first; else one private key';
+comment on column carillon.destinations.settings is 'fcm: projectId, clientEmail, tokenUrl; apns: teamId, keyId, bundleId; web-push: subject, publicKey';
 
 create table carillon.development_clock (
   singleton boolean not null default true,
@@ -734,8 +744,8 @@ create table carillon.endpoints (
   gone_reason text,
   constraint endpoints_pkey PRIMARY KEY (hash_slot, user_number, ordinal),
   constraint endpoints_address_check CHECK (((length(address) >= 1) AND (length(address) <= 2048))),
-  constraint endpoints_check CHECK (((channel = 'webhook'::text) = (destination_id IS NOT NULL))),
   constraint endpoints_check1 CHECK ((concat(channel, address, zone, locale) !~ '[\u0001-\u001f\u007f]'::text)),
+  constraint endpoints_destination_check CHECK (((channel = 'memory'::text) = (destination_id IS NULL))),
   constraint endpoints_hash_slot_check CHECK (((hash_slot >= 0) AND (hash_slot <= 65535))),
   constraint endpoints_ordinal_check CHECK (((ordinal >= 1) AND (ordinal <= 20)))
 );
@@ -1030,6 +1040,9 @@ create table carillon.users (
 comment on column carillon.users.user_id is 'the outside id; everything else refers to the user by number';
 
 CREATE UNIQUE INDEX endpoints_by_address ON carillon.endpoints USING btree (user_number, carillon.address_key(channel, destination_id, address));
+
+CREATE UNIQUE INDEX endpoints_by_device ON carillon.endpoints USING btree (carillon.address_key(channel, destination_id, address)) WHERE ((channel = ANY (ARRAY['fcm'::text, 'apns'::text, 'web-push'::text])) AND (gone_at IS NULL));
+comment on index carillon.endpoints_by_device is 'a device (fcm, apns, web-push) belongs to one user at a time';
 
 CREATE INDEX failures_by_chunk ON ONLY carillon.failures USING btree (bucket_id, group_number, chunk_number);
 
@@ -1787,7 +1800,7 @@ comment on column carillon.upcoming_buckets.round is '0: the moment itself; more
 
 alter table carillon.deferred add constraint deferred_bucket_id_group_number_fkey FOREIGN KEY (bucket_id, group_number) REFERENCES carillon.groups(bucket_id, group_number) ON DELETE CASCADE;
 
-alter table carillon.endpoints add constraint endpoints_destination_id_fkey FOREIGN KEY (destination_id) REFERENCES carillon.destinations(destination_id);
+alter table carillon.endpoints add constraint endpoints_destination_fkey FOREIGN KEY (destination_id, channel) REFERENCES carillon.destinations(destination_id, channel);
 
 alter table carillon.endpoints add constraint endpoints_user_number_fkey FOREIGN KEY (user_number) REFERENCES carillon.users(user_number) ON DELETE CASCADE;
 

@@ -3,7 +3,7 @@ import { createApp } from "./api/app.ts";
 import { createHealthApp } from "./api/health.ts";
 import { type ApiServer, startApi } from "./api/server.ts";
 import type { Channel } from "./channels/channel.ts";
-import { createWebhookChannel } from "./channels/webhook.ts";
+import { createChannels, egressPolicy } from "./channels/channels.ts";
 import { type Config, requireDatabaseUrl } from "./config.ts";
 import { CarillonError } from "./errors.ts";
 import type { Lifecycle } from "./lifecycle.ts";
@@ -47,7 +47,7 @@ export function cutOptions({ lease, planner }: Config): CutOptions {
  */
 export async function startWorkerNode(
   { config, lifecycle, logger }: NodeDeps,
-  channels: readonly Channel[] = [webhookChannel(config)],
+  channels: readonly Channel[] = createChannels(config),
 ): Promise<Worker> {
   const databaseUrl = requireDatabaseUrl(config);
   const { leadMs, horizonMs } = config.planner;
@@ -150,18 +150,6 @@ export async function startApiNode(
   const server = lifecycle.use("api", await startApi(app, config.http));
   logger.info({ url: server.url }, "api listening");
   return server;
-}
-
-export function webhookChannel(config: Config): Channel {
-  return createWebhookChannel({
-    policy: egressPolicy(config),
-    connectionsPerHost: config.egress.connectionsPerHost,
-  });
-}
-
-/** Which addresses this configuration lets destinations have. */
-export function egressPolicy({ egress }: Config) {
-  return { allowLoopback: egress.allowLoopback, allowPrivate: egress.allowPrivateEndpoints };
 }
 
 function readVersion(): string {

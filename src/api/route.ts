@@ -21,7 +21,15 @@ interface RouteOf<Params, Query, Body> {
   readonly params?: Parser<Params>;
   readonly query?: Parser<Query>;
   readonly body?: Parser<Body>;
-  readonly run: (call: { readonly params: Params; readonly query: Query; readonly body: Body }) => Promise<Reply>;
+  readonly run: (call: Call<Params, Query, Body>) => Promise<Reply>;
+}
+
+interface Call<Params, Query, Body> {
+  readonly params: Params;
+  readonly query: Query;
+  readonly body: Body;
+  /** for what only some may ask of a route that is open to more; throws forbidden */
+  readonly demand: (scope: Scope) => void;
 }
 
 /** A route whose parsers and body have been tied together: from outside, they are only what came in. */
@@ -29,7 +37,7 @@ export interface Route {
   readonly method: Method;
   readonly path: string;
   readonly scope: Scope;
-  readonly answer: (params: unknown, query: unknown, body: unknown) => Promise<Reply>;
+  readonly answer: (call: Call<unknown, unknown, unknown>) => Promise<Reply>;
 }
 
 type Nothing = Record<string, never>;
@@ -43,11 +51,12 @@ export function route<Params, Query, Body>(definition: RouteOf<Params, Query, Bo
     method,
     path,
     scope,
-    answer: (givenParams, givenQuery, givenBody) =>
+    answer: (given) =>
       run({
-        params: params === undefined ? ({} as Params) : params.parse(givenParams),
-        query: query === undefined ? (noQuery.parse(givenQuery) as Query) : query.parse(givenQuery),
-        body: body === undefined ? (nothing.parse(givenBody ?? {}) as Body) : body.parse(givenBody),
+        params: params === undefined ? ({} as Params) : params.parse(given.params),
+        query: query === undefined ? (noQuery.parse(given.query) as Query) : query.parse(given.query),
+        body: body === undefined ? (nothing.parse(given.body ?? {}) as Body) : body.parse(given.body),
+        demand: given.demand,
       }),
   };
 }
@@ -73,7 +82,8 @@ function handlerOf(each: Route): RequestHandler {
   return async (request, response) => {
     response.locals.route = each.path;
     assertScope(response, each.scope);
-    const reply = await each.answer(request.params, request.query, request.body);
+    const { params, query, body } = request;
+    const reply = await each.answer({ params, query, body, demand: (scope) => assertScope(response, scope) });
     send(response, reply);
   };
 }

@@ -1,7 +1,7 @@
-import type { Channel, ChannelName, Destination } from "../channels/channel.ts";
+import type { Destination } from "../channels/channel.ts";
+import { createChannels } from "../channels/channels.ts";
 import type { Database } from "../store/database.ts";
 import { listDestinations, openDestinations, type StoredDestination } from "../store/destinations.ts";
-import { channelOf } from "./channel-of.ts";
 import type { Finding, Patient } from "./doctor.ts";
 
 const pageSize = 200;
@@ -39,7 +39,7 @@ export async function checkSecrets({ db, config }: Patient): Promise<readonly Fi
 export async function checkDestinations({ db, config }: Patient): Promise<readonly Finding[]> {
   const stored = await allDestinations(db);
   if (stored.length === 0) return [{ check: "destinations", state: "note", found: "there are none" }];
-  const channels = new Map<ChannelName, Channel | null>();
+  const channels = createChannels(config);
   const findings: Finding[] = [];
   try {
     for (let from = 0; from < stored.length; from += probesAtOnce) {
@@ -47,7 +47,7 @@ export async function checkDestinations({ db, config }: Patient): Promise<readon
       findings.push(...(await Promise.all(some.map((destination) => lookAt(destination)))));
     }
   } finally {
-    await Promise.all([...channels.values()].map((channel) => channel?.close()));
+    await Promise.all(channels.map((channel) => channel.close()));
   }
   return findings;
 
@@ -63,12 +63,11 @@ export async function checkDestinations({ db, config }: Patient): Promise<readon
   }
 
   async function probe(check: string, destination: Destination): Promise<Finding> {
-    const { channel: name } = destination;
-    if (!channels.has(name)) channels.set(name, channelOf(name, config));
-    const channel = channels.get(name) ?? null;
-    if (channel?.probe === undefined) return { check, state: "skipped", found: `nothing looks at ${name} yet` };
+    const channel = channels.find(({ name }) => name === destination.channel);
+    if (channel?.probe === undefined)
+      return { check, state: "skipped", found: `nothing looks at ${destination.channel} yet` };
     const result = await channel.probe(destination, AbortSignal.timeout(probeMs));
-    const found = `${name}: ${result.found}`;
+    const found = `${destination.channel}: ${result.found}`;
     return result.well ? { check, state: "ok", found } : { check, state: "problem", found, toDo: result.toDo };
   }
 }

@@ -1,4 +1,6 @@
 import { Argument, Command, Option } from "commander";
+import { addressRule } from "../channels/address-rule.ts";
+import { egressPolicy } from "../channels/channels.ts";
 import { readConfig, requireDatabaseUrl } from "../config.ts";
 import type { Kind } from "../import/kind.ts";
 import { kinds } from "../import/kinds.ts";
@@ -106,6 +108,7 @@ async function importFile(
   lifecycle.stopping.addEventListener("abort", stopping);
   const { state, finished } = await runImport(db, kind, source, {
     planHorizonMs: config.planner.horizonMs,
+    addressRule: addressRule(egressPolicy(config)),
     batchLines: options.batch,
     restart: options.restart === true,
     signal: lifecycle.stopping,

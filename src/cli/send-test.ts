@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { Command, Option } from "commander";
+import { addressRule } from "../channels/address-rule.ts";
 import {
   type Channel,
   type ChannelName,
@@ -9,11 +10,11 @@ import {
   type Outcome,
   type SendRequest,
 } from "../channels/channel.ts";
+import { createChannels, egressPolicy } from "../channels/channels.ts";
 import type { Reply } from "../channels/lane.ts";
 import { type Config, readConfig } from "../config.ts";
 import { CarillonError, unreachable } from "../errors.ts";
 import { openDestinations, readDestination } from "../store/destinations.ts";
-import { channelOf } from "./channel-of.ts";
 import { exitCodes } from "./exit-code.ts";
 import { say } from "./say.ts";
 import { printable, tableOf } from "./table.ts";
@@ -79,21 +80,23 @@ async function findDestination({ channel, destination: name }: SendTestOptions, 
   });
 }
 
-/** @throws CarillonError destination_mismatch where this program has no such channel */
+/** @throws CarillonError bad_address, and destination_mismatch where this program has no such channel */
 async function tryOut(destination: Destination, options: SendTestOptions, config: Config): Promise<Trial> {
+  const { title, body } = options;
+  const address = addressRule(egressPolicy(config))(destination.channel, options.address);
+  const message = { title, body, data: { test: true }, image: null, sound: null, link: null };
   const replies: Reply[] = [];
-  const channel = channelOf(destination.channel, config, (reply) => replies.push(reply));
-  if (channel === null) {
+  const channels = createChannels(config, { onReply: (reply) => void replies.push(reply) });
+  const channel = channels.find(({ name }) => name === destination.channel);
+  if (channel === undefined) {
     throw new CarillonError("destination_mismatch", `This program does not have the channel ${destination.channel}.`);
   }
-  const { title, body, address } = options;
-  const message = { title, body, data: { test: true }, image: null, sound: null, link: null };
   try {
     const startedMs = performance.now();
     const outcome = await sendOne(channel, destination, { address, message }, config);
     return { outcome, tookMs: performance.now() - startedMs, replies };
   } finally {
-    await channel.close();
+    await Promise.all(channels.map((each) => each.close()));
   }
 }
 

@@ -18,5 +18,5 @@ export const endpointKind = defineKind({
   },
   batchLines: 10_000,
   parse: contract.parse,
-  merge: ({ client }, rows) => mergeEndpoints(client, rows),
+  merge: ({ client, addressRule }, rows) => mergeEndpoints(client, rows, addressRule),
 });

@@ -1,4 +1,5 @@
 import { CarillonError } from "../errors.ts";
+import type { AddressRule } from "../reminder/address.ts";
 import type { Database } from "../store/database.ts";
 import type { Executor } from "../store/executor.ts";
 import type { ImportKind } from "../store/imports.ts";
@@ -12,6 +13,8 @@ export interface ImportContext {
   /** in the transaction of the batch */
   readonly client: Executor;
   readonly planHorizonMs: number;
+  /** what endpoints' addresses may be */
+  readonly addressRule: AddressRule;
 }
 
 /** A kind of thing that can be imported. */

@@ -1,4 +1,5 @@
 import { CarillonError } from "../errors.ts";
+import { type AddressRule, canonicalAddress } from "../reminder/address.ts";
 import type { Database } from "../store/database.ts";
 import { inTransaction } from "../store/executor.ts";
 import {
@@ -25,6 +26,8 @@ export interface ImportSource {
 
 export interface ImportOptions {
   readonly planHorizonMs: number;
+  /** what endpoints' addresses may be; default: what has the form of their channel */
+  readonly addressRule?: AddressRule;
   /** lines in one transaction; default: what the kind says */
   readonly batchLines?: number | undefined;
   /** forget how far an earlier run of the same file came */
@@ -144,13 +147,13 @@ async function storeBatch(
   { reader }: ImportSource,
   records: readonly Read[],
   state: ImportState,
-  { planHorizonMs, onFaults }: ImportOptions,
+  { planHorizonMs, addressRule = canonicalAddress, onFaults }: ImportOptions,
 ): Promise<ImportState> {
   const checked = kind.check(records);
   const linesDone = records.at(-1)?.through ?? state.linesDone;
   return await inTransaction(db, async (client) => {
     await advanceImport(client, state, linesDone);
-    const merged = await checked.merge({ db, client, planHorizonMs });
+    const merged = await checked.merge({ db, client, planHorizonMs, addressRule });
     const refused = [...checked.refused, ...merged.refused].sort((a, b) => a.line - b.line);
     const { inserted, changed, unchanged } = merged;
     const { skipped, zonesSuggested } = checked;

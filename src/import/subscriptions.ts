@@ -29,5 +29,6 @@ export const subscriptionKind = defineKind({
   },
   batchLines: 10_000,
   parse: (fields) => requestOf(contract.parse(fields), ""),
-  merge: ({ client, planHorizonMs }, rows) => mergeSubscriptions(client, rows, { planHorizonMs }),
+  merge: ({ client, planHorizonMs, addressRule }, rows) =>
+    mergeSubscriptions(client, rows, { planHorizonMs, addressRule }),
 });

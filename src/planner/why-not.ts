@@ -1,4 +1,5 @@
 /** Whether a moment is sent to a user, and if not, why not: what is recorded, or the first thing that stands in its way. */
+import { shownAddress } from "../reminder/address.ts";
 import { isOutcomeCode, outcomeMeanings } from "../reminder/outcome-code.ts";
 import type { DeliveryRecord } from "../store/delivery-history.ts";
 import type { EndpointThere, GateAnswer, Outlook, SubscriptionThere } from "../store/foresight.ts";
@@ -31,6 +32,7 @@ export interface ExplainedDelivery {
   readonly channel: string | null;
   /** the destination's name */
   readonly destination: string | null;
+  /** a device's is shortened */
   readonly address: string | null;
   /** `to be sent`, `not sent`, or as the ledger has it: delivered, failed, expired, suppressed, cancelled, ... */
   readonly state: string;
@@ -119,14 +121,21 @@ function recordedDelivery(record: DeliveryRecord, { endpoints }: Case): Explaine
   const { channel, state, reason, acceptedAt, latenessMs } = record;
   // the ledger writes 0 for none
   const ordinal = record.ordinal === 0 ? null : record.ordinal;
-  const { destination = null, address = null } = endpoints.get(record.ordinal) ?? {};
+  const there = endpoints.get(record.ordinal);
+  const destination = there?.destination ?? null;
+  const address = shown(channel, there?.address ?? null);
   return { ordinal, channel, destination, address, state, reason, acceptedAt, latenessMs };
 }
 
-function answeredDelivery({ ordinal, channel, destination, address, code }: GateAnswer): ExplainedDelivery {
+function answeredDelivery({ ordinal, channel, destination, code, ...there }: GateAnswer): ExplainedDelivery {
+  const address = shown(channel, there.address);
   const state = code === 0 ? "to be sent" : "not sent";
   const nothingYet = { acceptedAt: null, latenessMs: null };
   return { ordinal, channel, destination, address, state, reason: reasonOf(code), ...nothingYet };
+}
+
+function shown(channel: string | null, address: string | null): string | null {
+  return channel === null || address === null ? null : shownAddress(channel, address);
 }
 
 /** In the words of the ledger. */

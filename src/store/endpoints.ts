@@ -1,6 +1,8 @@
 import { CarillonError, throwAny } from "../errors.ts";
+import { type AddressRule, canonicalAddress, isDeviceChannel } from "../reminder/address.ts";
 import type { Database } from "./database.ts";
-import { findDestinations } from "./destinations.ts";
+import { type DestinationRef, findDestinations } from "./destinations.ts";
+import { DeviceContended, deviceOwners, pruneMovedDevices, sharedDevices, whileContended } from "./devices.ts";
 import { type Executor, inTransaction } from "./executor.ts";
 import { findOrCreateUsers, findUser, lockUsers, type UserRef } from "./users.ts";
 
@@ -18,48 +20,61 @@ export interface Endpoint {
 }
 
 export interface NewEndpoint {
-  readonly channel: string;
+  /** default: the destination's */
+  readonly channel?: string | undefined;
   /** the destination's name */
   readonly destination?: string | undefined;
-  /** default: the user's id */
+  /** default, but for devices: the user's id */
   readonly address?: string | undefined;
 }
 
 export const endpointsPerUser = 20;
 
-/** An endpoint to be registered, its user and destination found. */
-export interface WantedEndpoint extends UserRef {
+/** An endpoint whose destination is there and whose address is one of its channel, in the form that is stored. */
+export interface FoundEndpoint {
   readonly channel: string;
   readonly destinationId: number | null;
   readonly address: string;
+}
+
+/** An endpoint to be registered, of a user who was found. */
+export interface WantedEndpoint extends FoundEndpoint, UserRef {
   /** RFC 6901 pointer to it in the request */
   readonly pointer: string;
 }
 
 /**
- * Registers endpoints, each exactly once: an address that is there already stays, one that was gone comes back.
+ * Registers endpoints, each exactly once: an address that is there already stays, one that was gone comes back. A device
+ * that another user has moves: the newer registration holds.
  *
- * @param endpoints of users whose rows the caller has locked (`lockUsers`)
+ * @param endpoints of users whose rows the caller has locked (`lockUsers`), and those of their `deviceOwners`
+ * @param renew what is there is registered anew, which is what an app that registers at each start means; a file that is
+ *   read again writes nothing
  * @returns the ordinal and whether it is new, for each in order
- * @throws too_many_endpoints when a user would have more than 20 at once
+ * @throws too_many_endpoints when a user would have more than 20 at once; address_given_twice; `DeviceContended`
  */
 export async function registerEndpoints(
   executor: Executor,
   endpoints: readonly WantedEndpoint[],
+  renew: boolean,
 ): Promise<{ ordinal: number; created: boolean }[]> {
   const distinct = new Map(endpoints.map((endpoint) => [identityOf(endpoint), endpoint]));
   const wanted = [...distinct.values()];
+  throwAny(sharedDevices(wanted).map(givenTwice));
+  await pruneMovedDevices(executor, wanted);
   const wantedRows = `
        select index::int, w.user_number, w.hash_slot, w.channel, w.destination_id, w.address
        from unnest($1::bigint[], $2::int[], $3::text[], $4::int[], $5::text[]) with ordinality
          as w (user_number, hash_slot, channel, destination_id, address, index)`;
-  const { rows } = await executor.query<RegisteredRow>(registering(wantedRows), [
-    wanted.map((endpoint) => endpoint.userNumber),
-    wanted.map((endpoint) => endpoint.hashSlot),
-    wanted.map((endpoint) => endpoint.channel),
-    wanted.map((endpoint) => endpoint.destinationId),
-    wanted.map((endpoint) => endpoint.address),
-  ]);
+  const { rows } = await DeviceContended.orResult(
+    executor.query<RegisteredRow>(registering(wantedRows, renew), [
+      wanted.map((endpoint) => endpoint.userNumber),
+      wanted.map((endpoint) => endpoint.hashSlot),
+      wanted.map((endpoint) => endpoint.channel),
+      wanted.map((endpoint) => endpoint.destinationId),
+      wanted.map((endpoint) => endpoint.address),
+    ]),
+  );
   const registered = new Map(
     rows.flatMap((row) => {
       const endpoint = wanted[row.index - 1];
@@ -93,9 +108,12 @@ export interface RegisteredRow {
  *
  * @param wanted a query of (index, user_number, hash_slot, channel, destination_id, address), without repeats, of users
  *   whose rows are locked
+ * @param renew also those that are there get a new `registered_at`. Then it doesn't matter what this statement saw of them:
+ *   one that a reply prunes meanwhile (outcome.ts) comes back, since the update waits for that and is about the row as it
+ *   is then
  * @returns SQL that gives a `RegisteredRow` for each that has found its ordinal
  */
-export function registering(wanted: string): string {
+export function registering(wanted: string, renew: boolean): string {
   return `with wanted as materialized (
        select w.*, carillon.address_key(w.channel, w.destination_id, w.address) as key from (${wanted}) as w
      ), known as materialized (
@@ -108,7 +126,7 @@ export function registering(wanted: string): string {
        update carillon.endpoints e
        set gone_at = null, gone_reason = null, registered_at = clock_timestamp(), zone = u.zone, locale = u.locale
        from known k join carillon.users u using (user_number)
-       where k.gone_at is not null
+       where ${renew ? "true" : "k.gone_at is not null"}
          and e.hash_slot = k.hash_slot and e.user_number = k.user_number and e.ordinal = k.ordinal
      ), fresh as materialized (
        select w.*, row_number() over (partition by w.user_number order by w.index) as nth,
@@ -160,25 +178,34 @@ export interface EndpointRequest extends NewEndpoint {
  * Registers endpoints of any users, who are created where they are missing: one transaction, a constant number of
  * statements.
  *
- * @throws unknown_destination, destination_mismatch, too_many_endpoints
+ * @param addressRule what addresses may be
+ * @throws unknown_destination, destination_mismatch, bad_address, too_many_endpoints, address_given_twice
  */
 export function saveEndpoints(
   db: Database,
   requests: readonly EndpointRequest[],
+  addressRule: AddressRule = canonicalAddress,
 ): Promise<{ userId: string; endpoint: Endpoint; created: boolean }[]> {
+  return whileContended(() => saveOnce(db, requests, addressRule));
+}
+
+function saveOnce(db: Database, requests: readonly EndpointRequest[], addressRule: AddressRule) {
   return inTransaction(db, async (client) => {
     const destinations = await findDestinations(client, destinationNames(requests));
-    throwAny(requests.flatMap((request) => mistakesInEndpoint(request, destinations, request.pointer)));
+    const found = requests.map((request) => findEndpoint(request, destinations, addressRule, request.pointer));
+    throwAny(found.filter((each) => each instanceof CarillonError));
     const userIds = [...new Set(requests.map((request) => request.userId))];
     const users = await findOrCreateUsers(
       client,
       userIds.map((userId) => ({ userId })),
     );
-    await lockUsers(client, users.values());
-    const registered = await registerEndpoints(
-      client,
-      requests.map((request) => wantedEndpoint(request, refOf(users, request.userId), destinations, request.pointer)),
-    );
+    const wanted = requests.flatMap(({ userId, pointer }, index) => {
+      const endpoint = found[index];
+      if (endpoint === undefined || endpoint instanceof CarillonError) return [];
+      return [{ ...endpoint, ...refOf(users, userId), pointer }];
+    });
+    await lockUsers(client, [...users.values(), ...(await deviceOwners(client, wanted))]);
+    const registered = await registerEndpoints(client, wanted, true);
     const stored = await readEndpoints(client, [...users.values()]);
     return requests.map(({ userId }, index) => {
       const { ordinal, created } = registered[index] ?? { ordinal: 0, created: false };
@@ -222,34 +249,46 @@ export function destinationNames(endpoints: readonly NewEndpoint[]): string[] {
   return [...new Set(endpoints.flatMap(({ destination }) => (destination === undefined ? [] : [destination])))];
 }
 
-/** unknown_destination, or destination_mismatch: webhooks need a destination, the other channels have none. */
-export function mistakesInEndpoint(
-  endpoint: NewEndpoint,
-  destinations: ReadonlyMap<string, number>,
-  pointer: string,
-): CarillonError[] {
-  const { channel, destination } = endpoint;
-  const at = { pointer: `${pointer}/destination` };
-  if ((channel === "webhook") !== (destination !== undefined)) {
-    const detail =
-      channel === "webhook" ? "A webhook endpoint needs a destination." : `${channel} has no destinations.`;
-    return [new CarillonError("destination_mismatch", detail, at)];
-  }
-  if (destination === undefined || destinations.has(destination)) return [];
-  const detail = `There is no destination named ${JSON.stringify(destination)}.`;
-  return [new CarillonError("unknown_destination", detail, at)];
-}
-
-/** An endpoint with its destination's number, once `mistakesInEndpoint` has found none. */
-export function wantedEndpoint(
+/**
+ * What an endpoint of a request means, or what is wrong with it: unknown_destination; destination_mismatch, since each
+ * channel but memory has destinations, and they are of that channel; and what the rule says of the address.
+ *
+ * @param destinations those that `destinationNames` names, as far as they are there
+ */
+export function findEndpoint(
   endpoint: NewEndpoint & { readonly userId: string },
-  user: UserRef,
-  destinations: ReadonlyMap<string, number>,
+  destinations: ReadonlyMap<string, DestinationRef>,
+  addressRule: AddressRule,
   pointer: string,
-): WantedEndpoint {
-  const { channel, destination, address = endpoint.userId } = endpoint;
-  const destinationId = destination === undefined ? null : (destinations.get(destination) ?? null);
-  return { ...user, channel, destinationId, address, pointer };
+): FoundEndpoint | CarillonError {
+  const { destination: name } = endpoint;
+  const destination = name === undefined ? null : destinations.get(name);
+  const channel = endpoint.channel ?? destination?.channel ?? "webhook";
+  const atDestination = { pointer: `${pointer}/destination` };
+  if ((channel === "memory") !== (name === undefined)) {
+    const detail =
+      name === undefined ? `A ${channel} endpoint needs a destination.` : `${channel} has no destinations.`;
+    return new CarillonError("destination_mismatch", detail, atDestination);
+  }
+  if (destination === undefined) {
+    const detail = `There is no destination named ${JSON.stringify(name)}.`;
+    return new CarillonError("unknown_destination", detail, atDestination);
+  }
+  if (destination !== null && destination.channel !== channel) {
+    const detail = `${JSON.stringify(name)} is a destination of ${destination.channel}, not of ${channel}.`;
+    return new CarillonError("destination_mismatch", detail, atDestination);
+  }
+  const atAddress = { pointer: `${pointer}/address` };
+  if (endpoint.address === undefined && isDeviceChannel(channel)) {
+    return new CarillonError("bad_address", `A ${channel} endpoint needs an address.`, atAddress);
+  }
+  try {
+    const address = addressRule(channel, endpoint.address ?? endpoint.userId);
+    return { channel, destinationId: destination?.destinationId ?? null, address };
+  } catch (error) {
+    if (!(error instanceof CarillonError)) throw error;
+    return new CarillonError(error.code, error.message, atAddress);
+  }
 }
 
 async function readEndpoints(executor: Executor, users: readonly UserRef[]): Promise<Map<string, Endpoint[]>> {
@@ -281,6 +320,11 @@ function endpointOf(row: EndpointRow): Endpoint {
 /** What `carillon.address_key` makes of it, and whose it is. */
 function identityOf(endpoint: WantedEndpoint): string {
   return `${endpoint.userNumber}:${endpoint.channel}:${endpoint.destinationId ?? ""}:${endpoint.address}`;
+}
+
+function givenTwice(endpoint: Pick<WantedEndpoint, "pointer">): CarillonError {
+  const detail = "This device is given to another user in the same request.";
+  return new CarillonError("address_given_twice", detail, { pointer: `${endpoint.pointer}/address` });
 }
 
 function refOf(users: ReadonlyMap<string, UserRef>, userId: string): UserRef {

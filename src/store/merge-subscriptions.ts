@@ -1,4 +1,5 @@
 import { CarillonError, ManyErrors } from "../errors.ts";
+import { DeviceContended } from "./devices.ts";
 import type { Executor } from "./executor.ts";
 import { ZoneChanged } from "./own-zone.ts";
 import type { Merged, Numbered, Refused } from "./staging.ts";
@@ -14,7 +15,7 @@ export type SubscriptionRow = Omit<SubscriptionRequest, "pointer">;
 export async function mergeSubscriptions(
   client: Executor,
   rows: readonly Numbered<SubscriptionRow>[],
-  options: Pick<SubscribeOptions, "planHorizonMs">,
+  options: Pick<SubscribeOptions, "planHorizonMs" | "addressRule">,
 ): Promise<Merged> {
   const refused: Refused[] = [];
   let sound = rows;
@@ -25,7 +26,8 @@ export async function mergeSubscriptions(
       const counts = await subscribeMany(client, requests, options);
       return { ...counts, refused };
     } catch (error) {
-      const mistakes = error instanceof ZoneChanged ? [] : byLine(error);
+      const again = error instanceof ZoneChanged || error instanceof DeviceContended;
+      const mistakes = again ? [] : byLine(error);
       if (mistakes === null) throw error;
       // what was found only when storing (a user with too many endpoints) has left rows behind
       await client.query("rollback to savepoint whole_batch");

@@ -69,6 +69,14 @@ export const parkAfterTakeovers = 5;
  * are refused and the new owner has counted them as in doubt; never both.
  *
  * The reply is lost: `outcomeStands` is asked before anything is repeated, and the key keeps a repeat from standing twice.
+ *
+ * Gone, against an endpoint that is registered again while its reply is on the way: what the provider said was about the
+ * registration that was sent to, so only one that was there when the intent was written is pruned; also where its ordinal
+ * was given to another address since.
+ * - the registration is committed before this statement began: registered_at lies behind the intent. It stays.
+ * - it is under way: this waits for its row, and Postgres asks the condition again of the row as it is then. It stays.
+ * - it begins after this: the endpoint comes back, as any that was gone.
+ * - it had looked before this, and waits for the row: it renews the row whatever it saw (`registering` in endpoints.ts).
  */
 const fence = `
   fence as (
@@ -134,6 +142,10 @@ const recordExceptionsStatement: Statement = {
         as x (user_number, ordinal, reason)
       join carillon.users u on u.user_number = x.user_number
       where e.hash_slot = u.hash_slot and e.user_number = x.user_number and e.ordinal = x.ordinal and e.gone_at is null
+        -- of real time is the one, of carillon.clock() the other
+        and e.registered_at <= (
+          select carillon.real_time(c.intent_at) from carillon.chunks c
+          where c.due_day = $5::date and c.bucket_id = $1 and c.group_number = $2 and c.chunk_number = $6::int)
     )
     select (select count(*) from fence)::int as held from (select count(*) from recorded) r`,
 };

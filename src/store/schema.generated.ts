@@ -427,12 +427,23 @@ export interface Deployment {
 
 export interface Destinations {
   batch_size: Generated<number>;
+  channel: Generated<string>;
   destination_id: Generated<number>;
   disabled_at: Timestamp | null;
   disabled_reason: string | null;
   name: string;
+  /**
+   * webhook: its secrets, newest first; else one private key
+   */
   sealed_secrets: ArrayType<Buffer>;
+  /**
+   * fcm: projectId, clientEmail, tokenUrl; apns: teamId, keyId, bundleId; web-push: subject, publicKey
+   */
+  settings: Generated<Json>;
   updated_at: Generated<Timestamp>;
+  /**
+   * the receiver's, or the base of the provider's API; empty for web-push, where each endpoint has its own
+   */
   url: string;
 }
 

@@ -1,8 +1,10 @@
 import type pg from "pg";
 import { type Monotonic, monotonicMs } from "../clock.ts";
 import { CarillonError } from "../errors.ts";
+import type { AddressRule } from "../reminder/address.ts";
 import type { Database } from "./database.ts";
-import { registerEndpoints, wantedEndpoint } from "./endpoints.ts";
+import { DeviceContended, deviceOwners } from "./devices.ts";
+import { registerEndpoints } from "./endpoints.ts";
 import { type Executor, inTransaction } from "./executor.ts";
 import { wakePlanner } from "./jobs.ts";
 import { beginningsOf, countsOncePerLocalDay } from "./local-days.ts";
@@ -24,6 +26,8 @@ export type SavedSubscription = Subscription & { readonly created: boolean };
 export interface SubscribeOptions {
   /** the planner is woken for a new schedule whose first moment is nearer than this */
   readonly planHorizonMs: number;
+  /** what endpoints' addresses may be; default: what has the form of their channel */
+  readonly addressRule?: AddressRule | undefined;
   readonly now?: Monotonic;
 }
 
@@ -32,7 +36,7 @@ export interface SubscribeOptions {
  * of statements, however many requests. The same request again gives the same answer and the same row; who had left
  * comes back to where they stood.
  *
- * @throws what `resolveRequests` throws, and too_many_endpoints; then nothing is written
+ * @throws what `resolveRequests` throws, too_many_endpoints and address_given_twice; then nothing is written
  */
 export async function subscribe(
   db: Database,
@@ -42,9 +46,9 @@ export async function subscribe(
   const now = options.now ?? monotonicMs;
   let resolvedAtMs = 0;
   const { resolved, stored } = await inOneZone(db, async (client) => {
-    const resolved = await resolveRequests(client, requests);
+    const resolved = await resolveRequests(client, requests, options.addressRule);
     resolvedAtMs = now();
-    const users = await storeUsers(client, resolved);
+    const users = await storeUsers(client, resolved, true);
     const schedules = await schedulesOf(client, resolved.items);
     const stored = await storeSubscriptions(client, resolved, users, schedules);
     await followZones(client, followed(resolved.items, users), options.planHorizonMs, now);
@@ -75,19 +79,24 @@ export async function subscribe(
 
 /**
  * One transaction, and again where a user's zone, of which a rule was made, was changed before the user's row was
- * locked: to lock it before reading it would take locks out of their order (see findOrCreateUsers).
+ * locked: to lock it before reading it would take locks out of their order (see findOrCreateUsers). Again, too, where
+ * somebody else was registering a device for another user.
  */
 async function inOneZone<T>(db: Database, run: (client: pg.PoolClient) => Promise<T>): Promise<T> {
   for (;;) {
     try {
       return await inTransaction(db, run);
     } catch (error) {
-      if (!(error instanceof ZoneChanged)) throw error;
+      if (!(error instanceof ZoneChanged || error instanceof DeviceContended)) throw error;
     }
   }
 }
 
-async function storeUsers(executor: Executor, resolved: ResolvedRequests): Promise<Map<string, UserRef>> {
+async function storeUsers(
+  executor: Executor,
+  resolved: ResolvedRequests,
+  renew: boolean,
+): Promise<Map<string, UserRef>> {
   const wanted = new Map<string, WantedUser>();
   for (const { request } of resolved.items) {
     const { userId, zone, locale } = request;
@@ -97,7 +106,14 @@ async function storeUsers(executor: Executor, resolved: ResolvedRequests): Promi
   const users = await findOrCreateUsers(executor, [...wanted.values()]);
 
   const zoned = [...wanted.values()].filter(({ zone, locale }) => zone !== undefined || locale !== undefined);
-  const reached = resolved.items.filter(({ request }) => request.endpoints.length > 0);
+  const reached = resolved.items.filter(({ endpoints }) => endpoints.length > 0);
+  const wantedEndpoints = reached.flatMap(({ request, endpoints }) =>
+    endpoints.map((endpoint, index) => ({
+      ...endpoint,
+      ...refOf(users, request.userId),
+      pointer: `${request.pointer}/endpoints/${index}`,
+    })),
+  );
   // and whoever might be moving just now, or have moved
   const movable = resolved.items.filter(
     ({ topic, rule }) => dependsOnUser(rule) || countsOncePerLocalDay(topic.oncePerLocalDay, rule),
@@ -106,10 +122,10 @@ async function storeUsers(executor: Executor, resolved: ResolvedRequests): Promi
     [...zoned, ...[...reached, ...movable].map((item) => item.request)].map((user) => user.userId),
   );
   if (toLock.size > 0)
-    await lockUsers(
-      executor,
-      [...toLock].map((userId) => refOf(users, userId)),
-    );
+    await lockUsers(executor, [
+      ...[...toLock].map((userId) => refOf(users, userId)),
+      ...(await deviceOwners(executor, wantedEndpoints)),
+    ]);
   await assertZonesHold(executor, resolved.ownZones);
   if (zoned.length > 0) {
     await setZones(
@@ -117,19 +133,7 @@ async function storeUsers(executor: Executor, resolved: ResolvedRequests): Promi
       zoned.map(({ userId, zone, locale }) => ({ ...refOf(users, userId), zone, locale })),
     );
   }
-  if (reached.length > 0) {
-    const endpoints = reached.flatMap(({ request }) =>
-      request.endpoints.map((endpoint, index) =>
-        wantedEndpoint(
-          { ...endpoint, userId: request.userId },
-          refOf(users, request.userId),
-          resolved.destinations,
-          `${request.pointer}/endpoints/${index}`,
-        ),
-      ),
-    );
-    await registerEndpoints(executor, endpoints);
-  }
+  if (wantedEndpoints.length > 0) await registerEndpoints(executor, wantedEndpoints, renew);
   return users;
 }
 
@@ -196,10 +200,10 @@ function needsPlanner(resolved: ResolvedRequests, schedules: readonly ScheduleRe
 export async function subscribeMany(
   client: Executor,
   requests: readonly SubscriptionRequest[],
-  { planHorizonMs }: Pick<SubscribeOptions, "planHorizonMs">,
+  { planHorizonMs, addressRule }: Pick<SubscribeOptions, "planHorizonMs" | "addressRule">,
 ): Promise<{ inserted: number; changed: number; unchanged: number }> {
-  const resolved = await resolveRequests(client, requests);
-  const users = await storeUsers(client, resolved);
+  const resolved = await resolveRequests(client, requests, addressRule);
+  const users = await storeUsers(client, resolved, false);
   const schedules = await schedulesOf(client, resolved.items);
   const wanted = resolved.items.flatMap((item, index) => {
     const schedule = schedules[index];

@@ -1,4 +1,5 @@
 import { CarillonError, throwAny } from "../errors.ts";
+import { type AddressRule, canonicalAddress } from "../reminder/address.ts";
 import type { Rule } from "../reminder/rule.ts";
 import { assertZone, isKnownZone, usualZoneName } from "../timetable/civil-time.ts";
 import { nextOccurrenceAfter } from "../timetable/occurrences.ts";
@@ -6,7 +7,7 @@ import { parseRule } from "../timetable/rule-check.ts";
 import { assertSlot } from "../timetable/timetable.ts";
 import { readClocks } from "./clock.ts";
 import { findDestinations } from "./destinations.ts";
-import { destinationNames, mistakesInEndpoint, type NewEndpoint } from "./endpoints.ts";
+import { destinationNames, type FoundEndpoint, findEndpoint, type NewEndpoint } from "./endpoints.ts";
 import type { Executor } from "./executor.ts";
 import { findOwnZones, followsUser, inOwnZone, type OwnZones } from "./own-zone.ts";
 import { type FoundPlace, findPlaces, type PlaceQuery, placeNotFound } from "./place-times.ts";
@@ -49,6 +50,7 @@ export interface SubscriptionRequest {
 export interface ResolvedRequest {
   readonly request: SubscriptionRequest;
   readonly topic: TopicRef;
+  readonly endpoints: readonly FoundEndpoint[];
   readonly rule: Rule;
   readonly place: FoundPlace | null;
   /** epoch milliseconds of the first moment that can be promised */
@@ -57,7 +59,6 @@ export interface ResolvedRequest {
 
 export interface ResolvedRequests {
   readonly items: readonly ResolvedRequest[];
-  readonly destinations: ReadonlyMap<string, number>;
   /** stored zones of users that rules were made of, by outside id: they have to hold when the users are locked */
   readonly ownZones: ReadonlyMap<string, string>;
   /** carillon.clock() when they were resolved, epoch milliseconds */
@@ -70,12 +71,13 @@ export interface ResolvedRequests {
  * Finds what the requests name and checks what they mean, all of them with five statements, before anything is written.
  *
  * @throws unknown_topic, unknown_place, far_from_any_place, unknown_slot, unknown_zone, unknown_destination,
- *   destination_mismatch, malformed_time, malformed_rrule, offset_out_of_range, past_instant, never_occurs,
+ *   destination_mismatch, bad_address, malformed_time, malformed_rrule, offset_out_of_range, past_instant, never_occurs,
  *   recurs_too_often, user_zone_missing: every mistake of every item at once, each with its pointer
  */
 export async function resolveRequests(
   executor: Executor,
   requests: readonly SubscriptionRequest[],
+  addressRule: AddressRule = canonicalAddress,
 ): Promise<ResolvedRequests> {
   const topics = await findTopics(executor, [...new Set(requests.map((request) => request.topic))]);
   const destinations = await findDestinations(
@@ -96,19 +98,24 @@ export async function resolveRequests(
       errors.push(new CarillonError("unknown_topic", detail, { pointer: `${pointer}/topic` }));
     }
     errors.push(...mistakesInZone(request));
-    for (const [index, endpoint] of request.endpoints.entries()) {
-      errors.push(...mistakesInEndpoint(endpoint, destinations, `${pointer}/endpoints/${index}`));
-    }
+    const { userId } = request;
+    const endpoints = request.endpoints.flatMap((endpoint, index) => {
+      const at = `${pointer}/endpoints/${index}`;
+      const found = findEndpoint({ ...endpoint, userId }, destinations, addressRule, at);
+      if (!(found instanceof CarillonError)) return [found];
+      errors.push(found);
+      return [];
+    });
     if (isInUnknownZone(request, zones)) return [];
     const found = caught(() => ruleOf(inOwnZone(request, zones)));
     if (found instanceof CarillonError) {
       errors.push(new CarillonError(found.code, found.message, { pointer: `${pointer}${found.pointer ?? ""}` }));
       return [];
     }
-    return topic === undefined ? [] : [{ request, topic, ...found }];
+    return topic === undefined ? [] : [{ request, topic, endpoints, ...found }];
   });
   throwAny(errors);
-  return { items: items.map(withUsualZone), destinations, ownZones: zones.stored, nowMs, clockSpeed };
+  return { items: items.map(withUsualZone), ownZones: zones.stored, nowMs, clockSpeed };
 }
 
 /**

@@ -1,5 +1,6 @@
-import { startWorkerNode, webhookChannel } from "../../src/app.ts";
+import { startWorkerNode } from "../../src/app.ts";
 import type { Channel } from "../../src/channels/channel.ts";
+import { createChannels } from "../../src/channels/channels.ts";
 import { readConfig } from "../../src/config.ts";
 import { runUntilSignal, untilAborted } from "../../src/lifecycle.ts";
 import { createLogger } from "../../src/logger.ts";
@@ -30,8 +31,8 @@ function blockingAfter(replies: number, channel: Channel): Channel {
 
 process.exitCode = await runUntilSignal(
   async (lifecycle) => {
-    const channel = blockingAfter(Number(process.argv[2]), webhookChannel(config));
-    await startWorkerNode({ config, lifecycle, logger }, [channel]);
+    const channels = createChannels(config).map((channel) => blockingAfter(Number(process.argv[2]), channel));
+    await startWorkerNode({ config, lifecycle, logger }, channels);
     process.send?.("ready");
     await untilAborted(lifecycle.stopping);
   },

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { addressRule } from "../../channels/address-rule.ts";
 import { CarillonError } from "../../errors.ts";
 import { moveSubscription } from "../../store/moving.ts";
 import type { PlaceQuery } from "../../store/place-times.ts";
@@ -20,7 +21,7 @@ import { shownPlace } from "./schedules.ts";
 
 const subscriptionPath = z.strictObject({ id: text(1, 100) });
 
-export function subscriptionRoutes({ db, planHorizonMs }: ApiDeps): Route[] {
+export function subscriptionRoutes({ db, planHorizonMs, egressPolicy }: ApiDeps): Route[] {
   const params = parser(subscriptionPath, ":");
   return [
     route({
@@ -31,7 +32,7 @@ export function subscriptionRoutes({ db, planHorizonMs }: ApiDeps): Route[] {
       run: async ({ body: { items, bulk } }) => {
         const pointer = itemPointer("subscriptions", bulk);
         const requests = items.map((item, index) => requestOf(item, pointer(index)));
-        const saved = await subscribe(db, requests, { planHorizonMs });
+        const saved = await subscribe(db, requests, { planHorizonMs, addressRule: addressRule(egressPolicy) });
         if (bulk) {
           const subscriptions = saved.map(({ created, ...each }) => ({ ...shown(each), created }));
           return { status: 200, body: { subscriptions } };

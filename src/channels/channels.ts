@@ -1,0 +1,20 @@
+import type { Config } from "../config.ts";
+import type { Channel, OnReply } from "./channel.ts";
+import type { EgressPolicy } from "./egress-guard.ts";
+import { createWebhookChannel } from "./webhook.ts";
+
+/**
+ * All channels that a node sends by, as its configuration has them.
+ *
+ * @param watch.onReply is told of every answer of a far side
+ */
+export function createChannels(config: Config, watch: { readonly onReply?: OnReply } = {}): readonly Channel[] {
+  const policy = egressPolicy(config);
+  const { connectionsPerHost } = config.egress;
+  return [createWebhookChannel({ policy, connectionsPerHost, ...watch })];
+}
+
+/** What a node with this configuration may dial. */
+export function egressPolicy({ egress }: Pick<Config, "egress">): EgressPolicy {
+  return { allowLoopback: egress.allowLoopback, allowPrivate: egress.allowPrivateEndpoints };
+}
