@@ -40,6 +40,7 @@ export const errorCatalogue = {
   unknown_endpoint: { status: 404, title: "There is no such endpoint" },
   unknown_api_key: { status: 404, title: "There is no such API key" },
   too_many_endpoints: { status: 422, title: "A user can have 20 endpoints at most" },
+  bad_template: { status: 422, title: "The template can't be rendered" },
   destination_mismatch: { status: 422, title: "The channel and the destination do not go together" },
   already_claimed: { status: 409, title: "The time bucket has been claimed and can no longer be moved" },
   bucket_closed: { status: 409, title: "The time bucket is closed" },
@@ -62,16 +63,31 @@ export const errorCatalogue = {
 
 export type ErrorCode = keyof typeof errorCatalogue;
 
-/** An error with a code from the catalogue. `pointer` is an RFC 6901 JSON pointer to the field at fault. */
+/** Where in a text; both from 1. */
+export interface TextPosition {
+  readonly line: number;
+  readonly column: number;
+}
+
+/**
+ * An error with a code from the catalogue. `pointer` is an RFC 6901 JSON pointer to the field at fault, `position` where
+ * in its text.
+ */
 export class CarillonError extends Error {
   override readonly name = "CarillonError";
   readonly code: ErrorCode;
   readonly pointer: string | undefined;
+  readonly position: TextPosition | undefined;
 
-  constructor(code: ErrorCode, detail: string, options: { pointer?: string; cause?: unknown } = {}) {
+  constructor(
+    code: ErrorCode,
+    detail: string,
+    options: { pointer?: string; position?: TextPosition; cause?: unknown } = {},
+  ) {
     super(detail, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.pointer = options.pointer;
+    this.position = options.position;
   }
 
   get status(): number {
