@@ -3,6 +3,10 @@
  * union `Outcome`; a channel never throws for what a receiver or the network does.
  */
 
+import type { Message } from "../reminder/message.ts";
+
+export type { Message };
+
 /** What is to be sent to one endpoint: one delivery. */
 export interface Delivery {
   /** stable over attempts and rounds: derived from schedule, occurrence, subscription and endpoint */
@@ -15,6 +19,8 @@ export interface Delivery {
   readonly destinationId: number | null;
   readonly zone: string | null;
   readonly locale: string | null;
+  /** rendered; deliveries that read the same share one object, so a channel may cache by identity */
+  readonly message: Message;
 }
 
 /** What all deliveries of one chunk have in common; serialised once a chunk where the protocol allows. */
@@ -30,14 +36,8 @@ export interface Moment {
   readonly groupNumber: number;
   /** the sending node, for the receiver's log */
   readonly node: string;
-  readonly message: Message;
-}
-
-export interface Message {
-  readonly title: string;
-  readonly body: string;
-  /** free-form, handed on as it is */
-  readonly data: unknown;
+  /** high: shown at once, on a phone that sleeps, too; normal: whenever that costs the phone little */
+  readonly priority: "high" | "normal";
 }
 
 /** A webhook receiver that an admin set up, with its secrets in the clear (in memory only). */
