@@ -1,9 +1,12 @@
-import type { Reply } from "./lane.ts";
-
 /**
  * A channel brings reminders to the outside push world. Everything that can become of one send is one of the closed
  * union `Outcome`; a channel never throws for what a receiver or the network does.
  */
+
+import type { Message } from "../reminder/message.ts";
+import type { Reply } from "./lane.ts";
+
+export type { Message };
 
 /** What is to be sent to one endpoint: one delivery. */
 export interface Delivery {
@@ -39,18 +42,8 @@ export interface Moment {
   readonly groupNumber: number;
   /** the sending node, for the receiver's log */
   readonly node: string;
+  /** high: shown at once, on a phone that sleeps, too; normal: whenever that costs the phone little */
   readonly priority: "high" | "normal";
-  readonly message: Message;
-}
-
-export interface Message {
-  readonly title: string;
-  readonly body: string;
-  /** free-form, handed on as it is */
-  readonly data: unknown;
-  readonly image: string | null;
-  readonly sound: string | null;
-  readonly link: string | null;
 }
 
 /** Where the reminders of a channel go through, set up by an admin; with its secrets in the clear (in memory only). */

@@ -123,7 +123,6 @@ async function sendOne(
       groupNumber: 0,
       node: config.nodeName,
       priority: "high",
-      message,
     },
     deliveries: [{ deliveryId, attempt: 0, address, destinationId, zone: null, locale: null, message }],
     destination,
