@@ -1,4 +1,4 @@
-import { unreachable } from "../errors.ts";
+import { CarillonError, unreachable } from "../errors.ts";
 import { accepted, type Outcome } from "./channel.ts";
 import type { Ending, Reply } from "./lane.ts";
 import { retryAfterMs } from "./retry-after.ts";
@@ -145,12 +145,19 @@ function unanswered(ending: Exclude<Ending, { kind: "answered" }>): Outcome {
     case "held_back":
       return { kind: "retry", reason: "held_back" };
     case "unsent":
-      return { kind: "retry", reason: `not sent: ${wordsOf(ending.error)}` };
+      // The guard will not think otherwise at the next try.
+      return isHostile(ending.error)
+        ? { kind: "rejected", reason: `refused by the egress guard: ${printable(ending.error.message)}` }
+        : { kind: "retry", reason: `not sent: ${wordsOf(ending.error)}` };
     case "broken_off":
       return { kind: "in_doubt", reason: `no reply: ${wordsOf(ending.error)}` };
     default:
       return unreachable(ending);
   }
+}
+
+function isHostile(error: Error): boolean {
+  return error instanceof CarillonError && error.code === "hostile_url";
 }
 
 function refusalIn(body: Reply["body"]): Refusal {

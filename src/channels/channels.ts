@@ -1,4 +1,5 @@
 import type { Config } from "../config.ts";
+import { createApnsChannel } from "./apns.ts";
 import type { Channel, OnReply } from "./channel.ts";
 import type { EgressPolicy } from "./egress-guard.ts";
 import { createWebhookChannel } from "./webhook.ts";
@@ -11,7 +12,7 @@ import { createWebhookChannel } from "./webhook.ts";
 export function createChannels(config: Config, watch: { readonly onReply?: OnReply } = {}): readonly Channel[] {
   const policy = egressPolicy(config);
   const { connectionsPerHost } = config.egress;
-  return [createWebhookChannel({ policy, connectionsPerHost, ...watch })];
+  return [createWebhookChannel({ policy, connectionsPerHost, ...watch }), createApnsChannel({ policy, ...watch })];
 }
 
 /** What a node with this configuration may dial. */

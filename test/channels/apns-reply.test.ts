@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { apnsOutcome, apnsReasons, saysTokenExpired } from "../../src/channels/apns-reply.ts";
 import type { Outcome } from "../../src/channels/channel.ts";
 import type { Ending } from "../../src/channels/lane.ts";
+import { CarillonError } from "../../src/errors.ts";
 
 function answered(status: number, body: unknown = {}, headers: { retryAfter?: string; date?: string } = {}): Ending {
   return {
@@ -117,6 +118,8 @@ describe("apnsOutcome", () => {
       reason: "not sent: connect refused",
     });
     expect(apnsOutcome({ kind: "broken_off", error }, null, 0).kind).toBe("in_doubt");
+    const hostile = new CarillonError("hostile_url", "The URL's host is not at a public address");
+    expect(apnsOutcome({ kind: "unsent", error: hostile }, null, 0).kind).toBe("rejected");
   });
 
   it("lets no control characters and no long words through", () => {
