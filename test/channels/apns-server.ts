@@ -15,7 +15,11 @@ export type ApnsAnswer =
   /** takes the request and stays silent */
   | "withhold"
   /** takes the request and drops the connection */
-  | "reset";
+  | "reset"
+  /** RST_STREAM with REFUSED_STREAM */
+  | "refuse"
+  /** takes it, and says by GOAWAY that it takes no later one on this connection */
+  | "goaway";
 
 export interface ApnsRequest {
   readonly path: string;
@@ -41,6 +45,7 @@ export async function startApnsServer(answerTo: (request: ApnsRequest) => ApnsAn
   const authority = createAuthority();
   const requests: ApnsRequest[] = [];
   const open = new Map<Http2Session, number>();
+  const lastStreams = new Map<Http2Session, number>();
   let sessions = 0;
   const server = createSecureServer(authority.issue(["127.0.0.1", "localhost"]));
   server.on("session", (session) => {
@@ -56,10 +61,13 @@ export async function startApnsServer(answerTo: (request: ApnsRequest) => ApnsAn
     open.set(session, streams);
     stream.on("close", () => open.set(session, (open.get(session) ?? 1) - 1));
     stream.on("error", () => {});
-    void read(stream).then((body) => {
+    onBody(stream, (body) => {
+      if ((stream.id ?? 0) > (lastStreams.get(session) ?? Number.POSITIVE_INFINITY)) return;
       const request = { path: String(headers[":path"]), headers, body, streams };
       requests.push(request);
-      answer(stream, session, answerTo(request));
+      const given = answerTo(request);
+      if (given === "goaway") lastStreams.set(session, stream.id ?? 0);
+      answer(stream, session, given);
       server.emit("requested");
     });
   });
@@ -81,16 +89,24 @@ export async function startApnsServer(answerTo: (request: ApnsRequest) => ApnsAn
   };
 }
 
-async function read(stream: ServerHttp2Stream): Promise<string> {
+/** Never called for a stream that ends before its body does. */
+function onBody(stream: ServerHttp2Stream, come: (body: string) => void): void {
   const parts: Buffer[] = [];
-  for await (const part of stream) parts.push(part);
-  return Buffer.concat(parts).toString();
+  stream.on("data", (part: Buffer) => parts.push(part));
+  stream.on("end", () => come(Buffer.concat(parts).toString()));
 }
 
 function answer(stream: ServerHttp2Stream, session: Http2Session, given: ApnsAnswer): void {
   if (given === "withhold" || stream.destroyed) return;
   if (given === "reset") {
     session.destroy(undefined, constants.NGHTTP2_INTERNAL_ERROR);
+  } else if (given === "refuse") {
+    stream.close(constants.NGHTTP2_REFUSED_STREAM);
+  } else if (given === "goaway") {
+    session.goaway(constants.NGHTTP2_NO_ERROR, stream.id ?? 0);
+    stream.respond({ ":status": 200 }, { endStream: true });
+    // in this turn its own GOAWAY would name a later stream, which no client allows
+    setImmediate(() => session.close());
   } else {
     const { status, body, headers = {} } = given;
     stream.respond({ ":status": status, ...headers });

@@ -269,6 +269,41 @@ describe("a provider token that has expired", () => {
   });
 });
 
+describe("streams that Apple does not serve", () => {
+  /** Every request that it takes gets 200, but for those that the test counts out. */
+  const sendTo = async (count: number, answerTo: (asked: number) => ApnsAnswer) => {
+    let asked = 0;
+    await using server = await startApnsServer(() => {
+      asked += 1;
+      return answerTo(asked);
+    });
+    await using channel = channelTo(server, { sessionsMax: 1 });
+    const destination = destinationAt(server.url);
+    const first = await sendAll(channel, destination, users(count));
+    expect(first.settled.every((times) => times === 1)).toBe(true);
+    const again = await sendAll(channel, destination, users(1));
+    expect(again.outcomes[0]?.kind).toBe("accepted");
+    const of = (kind: string) => first.outcomes.filter((outcome) => outcome?.kind === kind);
+    return { of, taken: server.requests.length - 1, sessions: server.sessions };
+  };
+
+  it("were certainly not taken where it refuses them", async () => {
+    const { of } = await sendTo(100, (asked) => (asked % 10 === 0 ? "refuse" : accept));
+    expect(of("retry")).toHaveLength(10);
+    expect(of("retry")[0]).toEqual({ kind: "retry", reason: "not sent: stream reset: REFUSED_STREAM" });
+    expect(of("accepted")).toHaveLength(90);
+  });
+
+  it("are told apart by the last one of a GOAWAY, and a new connection takes over", async () => {
+    const { of, taken, sessions } = await sendTo(300, (asked) => (asked === 50 ? "goaway" : accept));
+    expect(of("in_doubt")).toEqual([]);
+    expect(of("accepted")).toHaveLength(taken);
+    expect(of("accepted").length + of("retry").length).toBe(300);
+    expect(of("retry").length).toBeGreaterThan(0);
+    expect(sessions).toBe(2);
+  });
+});
+
 describe("a look at a destination at Apple's", () => {
   const look = async (answer: ApnsAnswer, more: Partial<ApnsDestination> = {}) => {
     await using server = await startApnsServer(() => answer);
