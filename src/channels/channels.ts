@@ -2,6 +2,7 @@ import type { Config } from "../config.ts";
 import { createApnsChannel } from "./apns.ts";
 import type { Channel, OnReply } from "./channel.ts";
 import type { EgressPolicy } from "./egress-guard.ts";
+import { createFcmChannel } from "./fcm.ts";
 import { createWebhookChannel } from "./webhook.ts";
 
 /**
@@ -12,7 +13,11 @@ import { createWebhookChannel } from "./webhook.ts";
 export function createChannels(config: Config, watch: { readonly onReply?: OnReply } = {}): readonly Channel[] {
   const policy = egressPolicy(config);
   const { connectionsPerHost } = config.egress;
-  return [createWebhookChannel({ policy, connectionsPerHost, ...watch }), createApnsChannel({ policy, ...watch })];
+  return [
+    createWebhookChannel({ policy, connectionsPerHost, ...watch }),
+    createFcmChannel({ policy, ...watch }),
+    createApnsChannel({ policy, ...watch }),
+  ];
 }
 
 /** What a node with this configuration may dial. */
