@@ -1,13 +1,20 @@
 import type { Config } from "../config.ts";
-import type { Channel } from "./channel.ts";
+import { createApnsChannel } from "./apns.ts";
+import type { Channel, OnReply } from "./channel.ts";
 import type { EgressPolicy } from "./egress-guard.ts";
+import { createFcmChannel } from "./fcm.ts";
 import { createWebhookChannel } from "./webhook.ts";
 
-/** All channels that a node sends by, as its configuration has them. */
-export function createChannels(config: Config): readonly Channel[] {
+/**
+ * All channels that a node sends by, as its configuration has them.
+ *
+ * @param watch.onReply is told of every answer of a far side
+ */
+export function createChannels(config: Config, watch: { readonly onReply?: OnReply } = {}): readonly Channel[] {
   const policy = egressPolicy(config);
-  const { connectionsPerHost, ca } = config.egress;
-  return [createWebhookChannel({ policy, connectionsPerHost, ca: ca ?? undefined })];
+  const { connectionsPerHost } = config.egress;
+  const common = { policy, ca: config.egress.ca ?? undefined, ...watch };
+  return [createWebhookChannel({ connectionsPerHost, ...common }), createFcmChannel(common), createApnsChannel(common)];
 }
 
 /** What a node with this configuration may dial. */

@@ -3,6 +3,7 @@ import type { Logger, RateLimitedLogger } from "../logger.ts";
 import type { Database } from "../store/database.ts";
 import type { DestinationBook } from "./destination-book.ts";
 import type { Heartbeat } from "./heartbeat.ts";
+import type { MessageBook } from "./message-book.ts";
 import type { Outlets } from "./outlets.ts";
 import type { PgClock } from "./pg-clock.ts";
 import type { Statements } from "./statements.ts";
@@ -19,6 +20,7 @@ export interface WorkerContext {
   readonly channels: ReadonlyMap<string, Channel>;
   readonly destinations: DestinationBook;
   readonly outlets: Outlets;
+  readonly messages: MessageBook;
   readonly windows: { readonly at_least_once: Window; readonly at_most_once: Window };
   readonly leaseMs: number;
   readonly sendTimeoutMs: number;

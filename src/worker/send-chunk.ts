@@ -1,7 +1,9 @@
-import type { Channel, Destination, Moment, Outcome } from "../channels/channel.ts";
+import type { Channel, Delivery, Destination, Moment, Outcome } from "../channels/channel.ts";
 import { deliveryIds } from "../reminder/delivery-id.ts";
+import type { Written } from "../reminder/message.ts";
 import type { Chunk, Member } from "../store/chunk.ts";
 import type { WorkerContext } from "./context.ts";
+import type { GroupMessages } from "./group-messages.ts";
 import type { HeldGroup } from "./held-group.ts";
 import type { Outlet } from "./outlets.ts";
 import { paceWaitMs } from "./pace.ts";
@@ -20,7 +22,7 @@ export function momentOf(held: HeldGroup, nodeName: string): Moment {
     bucketId: group.bucketId,
     groupNumber: group.groupNumber,
     node: nodeName,
-    message: { title: group.topic.title, body: group.topic.body, data: group.topic.data },
+    priority: group.topic.priority,
   };
 }
 
@@ -32,64 +34,98 @@ export async function sendChunk(
   worker: WorkerContext,
   held: HeldGroup,
   moment: Moment,
+  messages: GroupMessages,
   chunk: Chunk,
   record: ChunkRecord,
 ): Promise<void> {
   const idOf = deliveryIds(held.group.scheduleId, held.group.occurrence);
   const signal = AbortSignal.any([held.lost, worker.abandon]);
-  await Promise.all(parcelsOf(chunk.members, worker.channels).map((parcel) => sendParcel(parcel)));
+  await writeAndSend();
   await record.finished;
 
-  async function sendParcel({ channelName, destinationId, route, members }: MemberParcel): Promise<void> {
+  async function writeAndSend(): Promise<void> {
+    let write: (member: Member) => Written;
+    try {
+      write = await messages.forMembers(chunk.members);
+    } catch (error) {
+      worker.faults.warn("message", { err: error }, "what a message mentions can't be read just now");
+      return settleAll(chunk.members, { kind: "retry", reason: "what the message mentions can't be read" });
+    }
+    await Promise.all(parcelsOf(chunk.members, worker.channels).map((parcel) => sendParcel(parcel, write)));
+  }
+
+  async function sendParcel(
+    { channelName, destinationId, route, members }: MemberParcel,
+    write: (member: Member) => Written,
+  ): Promise<void> {
     const channel = worker.channels.get(channelName);
     if (channel === undefined) {
       return settleAll(members, { kind: "auth", reason: `this node has no channel ${channelName}` });
     }
-    if (destinationId === null) return send(channel, null, null, members);
+    const letters = written(members, write);
+    if (letters.length === 0) return;
+    if (destinationId === null) return send(channel, null, null, letters);
     const destination = await find(destinationId);
     if (destination === null) {
-      return settleAll(members, { kind: "auth", reason: "the destination is disabled or can't be read" });
+      return settleLetters(letters, { kind: "auth", reason: "the destination is disabled or can't be read" });
     }
     const outlet = worker.outlets.of(destinationId, route);
-    const admitted = outlet.circuit.admit(members.length);
-    if (admitted < members.length) settleAll(members.slice(admitted), outlet.held(outlet.circuit.waitMs));
-    if (admitted > 0) await sendAtPace(channel, destination, outlet, members.slice(0, admitted));
+    const admitted = outlet.circuit.admit(letters.length);
+    if (admitted < letters.length) settleLetters(letters.slice(admitted), outlet.held(outlet.circuit.waitMs));
+    if (admitted > 0) await sendAtPace(channel, destination, outlet, letters.slice(0, admitted));
+  }
+
+  /** Who can't be written to is rejected; the others are sent to. */
+  function written(members: readonly Member[], write: (member: Member) => Written): readonly Letter[] {
+    return members.flatMap((member) => {
+      const text = write(member);
+      if (text.kind === "message") return [{ member, delivery: deliveryTo(member, text.message) }];
+      const { reason } = text;
+      worker.faults.error("message", { topic: moment.topic, reason }, "a message can't be rendered");
+      settleAll([member], { kind: "rejected", reason });
+      return [];
+    });
+  }
+
+  function deliveryTo(member: Member, message: Delivery["message"]): Delivery {
+    return {
+      deliveryId: idOf(member.userNumber, member.ordinal),
+      attempt: chunk.attempt,
+      address: member.address,
+      destinationId: member.destinationId,
+      zone: member.zone,
+      locale: member.locale,
+      message,
+    };
   }
 
   async function sendAtPace(
     channel: Channel,
     destination: Destination,
     outlet: Outlet,
-    members: readonly Member[],
+    letters: readonly Letter[],
   ): Promise<void> {
-    const waitMs = await outlet.pace.take(members.length, signal).catch((error: unknown) => {
+    const waitMs = await outlet.pace.take(letters.length, signal).catch((error: unknown) => {
       if (!signal.aborted) worker.faults.warn("pace", { err: error }, "a destination's pace can't be read just now");
       return paceWaitMs;
     });
-    if (waitMs === 0) return send(channel, destination, outlet, members);
-    outlet.circuit.withdraw(members.length);
-    settleAll(members, outlet.held(waitMs));
+    if (waitMs === 0) return send(channel, destination, outlet, letters);
+    outlet.circuit.withdraw(letters.length);
+    settleLetters(letters, outlet.held(waitMs));
   }
 
   function send(
     channel: Channel,
     destination: Destination | null,
     outlet: Outlet | null,
-    members: readonly Member[],
+    letters: readonly Letter[],
   ): Promise<void> {
     return channel.send({
       moment,
       destination,
       timeoutMs: worker.sendTimeoutMs,
       signal,
-      deliveries: members.map((member) => ({
-        deliveryId: idOf(member.userNumber, member.ordinal),
-        attempt: chunk.attempt,
-        address: member.address,
-        destinationId: member.destinationId,
-        zone: member.zone,
-        locale: member.locale,
-      })),
+      deliveries: letters.map(({ delivery }) => delivery),
       mayBegin: () =>
         !worker.draining.aborted &&
         held.outlives(worker.sendTimeoutMs) &&
@@ -100,11 +136,18 @@ export async function sendChunk(
         if (signal.aborted) outlet?.circuit.withdraw(outcomes.length);
         else outlet?.settled(outcomes);
         record.settle(
-          indexes.flatMap((index) => members[index] ?? []),
+          indexes.flatMap((index) => letters[index]?.member ?? []),
           outcomes,
         );
       },
     });
+  }
+
+  function settleLetters(letters: readonly Letter[], outcome: Outcome | Held): void {
+    settleAll(
+      letters.map(({ member }) => member),
+      outcome,
+    );
   }
 
   function settleAll(members: readonly Member[], outcome: Outcome | Held): void {
@@ -122,6 +165,12 @@ export async function sendChunk(
       return null;
     }
   }
+}
+
+/** What one member is to be sent. */
+interface Letter {
+  readonly member: Member;
+  readonly delivery: Delivery;
 }
 
 /** Members that one channel can send together. */

@@ -16,6 +16,7 @@ import { deliverGroup } from "./deliver-group.ts";
 import { DestinationBook } from "./destination-book.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { HeldGroup } from "./held-group.ts";
+import { MessageBook } from "./message-book.ts";
 import { Outlets } from "./outlets.ts";
 import { persist } from "./patience.ts";
 import { PgClock } from "./pg-clock.ts";
@@ -113,6 +114,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     channels: new Map(options.channels.map((channel) => [channel.name, channel])),
     destinations: new DestinationBook(db, options.secretKey),
     outlets: new Outlets(jobsDb.pool, options.window, faults),
+    messages: new MessageBook(),
     windows: { at_least_once: new Window(options.window), at_most_once: new Window(options.windowAtMostOnce) },
     random: Math.random,
     faults,

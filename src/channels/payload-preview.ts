@@ -1,0 +1,9 @@
+import type { ChannelName, Delivery, Moment } from "./channel.ts";
+import { fcmBodies } from "./fcm-body.ts";
+import { momentBodies } from "./webhook-body.ts";
+
+/** How each channel that sends something would put a delivery, to be looked at before it is sent. */
+export const payloadPreviews: Partial<Record<ChannelName, (moment: Moment, delivery: Delivery) => unknown>> = {
+  fcm: (moment, delivery) => JSON.parse(fcmBodies(moment, Date.parse(moment.dueAt)).body(delivery).toString()),
+  webhook: (moment, delivery) => JSON.parse(momentBodies(moment).single(delivery).toString()),
+};
