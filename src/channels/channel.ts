@@ -18,6 +18,10 @@ export interface Delivery {
   readonly destinationId: number | null;
   readonly zone: string | null;
   readonly locale: string | null;
+  /** rendered; deliveries that read the same share one object, so a channel may cache by identity */
+  readonly message: Message;
+  /** epoch milliseconds at which the endpoint was registered (last); null or left out: not known */
+  readonly registeredAtMs?: number | null;
 }
 
 /** What all deliveries of one chunk have in common; serialised once a chunk where the protocol allows. */
@@ -33,6 +37,7 @@ export interface Moment {
   readonly groupNumber: number;
   /** the sending node, for the receiver's log */
   readonly node: string;
+  readonly priority: "high" | "normal";
   readonly message: Message;
 }
 
@@ -41,6 +46,9 @@ export interface Message {
   readonly body: string;
   /** free-form, handed on as it is */
   readonly data: unknown;
+  readonly image: string | null;
+  readonly sound: string | null;
+  readonly link: string | null;
 }
 
 /** Where the reminders of a channel go through, set up by an admin; with its secrets in the clear (in memory only). */

@@ -17,7 +17,15 @@ export function momentOf(held: HeldGroup, nodeName: string): Moment {
     bucketId: group.bucketId,
     groupNumber: group.groupNumber,
     node: nodeName,
-    message: { title: group.topic.title, body: group.topic.body, data: group.topic.data },
+    message: {
+      title: group.topic.title,
+      body: group.topic.body,
+      data: group.topic.data,
+      image: null,
+      sound: null,
+      link: null,
+    },
+    priority: "high",
   };
 }
 
@@ -75,6 +83,7 @@ export async function sendChunk(
         destinationId: member.destinationId,
         zone: member.zone,
         locale: member.locale,
+        message: moment.message,
       })),
       mayBegin: () =>
         !worker.draining.aborted &&

@@ -33,7 +33,8 @@ export const someMoment: Moment = {
   bucketId: "9007199254740993",
   groupNumber: 3,
   node: "node-a",
-  message: { title: "On air", body: "It begins now", data: { stream: 7 } },
+  message: { title: "On air", body: "It begins now", data: { stream: 7 }, image: null, sound: null, link: null },
+  priority: "high",
 };
 
 export function deliveriesTo(...addresses: string[]): Delivery[] {
@@ -44,6 +45,7 @@ export function deliveriesTo(...addresses: string[]): Delivery[] {
     destinationId: 1,
     zone: null,
     locale: null,
+    message: someMoment.message,
   }));
 }
 

@@ -140,7 +140,11 @@ describe("what a receiver gets", () => {
   it("carries the time of sending, in seconds, and null for a message without data", async () => {
     await using server = await recordingServer();
     await using channel = channelFor({ nowMs: () => 1_700_000_000_999 });
-    const moment = { ...someMoment, node: "nœud\r\n1", message: { title: "t", body: "b", data: undefined } };
+    const moment = {
+      ...someMoment,
+      node: "nœud\r\n1",
+      message: { title: "t", body: "b", data: undefined, image: null, sound: null, link: null },
+    };
     await sendAll(channel, destinationAt(server.url), users(1), { moment });
     expect(server.requests[0]?.headers["webhook-timestamp"]).toBe("1700000000");
     expect(server.requests[0]?.headers["carillon-node"]).toBe("n_ud__1");

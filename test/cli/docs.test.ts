@@ -145,7 +145,15 @@ describe("docs/channels.md", () => {
       bucketId: String(data.bucket),
       groupNumber: Number(data.group),
       node: header("carillon-node") ?? "",
-      message: { title: String(data.title), body: String(data.body), data: data.data },
+      message: {
+        title: String(data.title),
+        body: String(data.body),
+        data: data.data,
+        image: null,
+        sound: null,
+        link: null,
+      },
+      priority: "high",
     };
   }
 
@@ -156,6 +164,7 @@ describe("docs/channels.md", () => {
     destinationId: 1,
     zone: null,
     locale: null,
+    message: momentOf(one).message,
   });
 
   it("shows the bodies as they are sent", () => {
