@@ -37,8 +37,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
 
   begin(client: Client): void {
     this.#timer = setTimeout(() => this.#timeOut(), this.#parcel.timeoutMs);
-    const { headers, body } = this.#parcel;
-    client.dispatch({ path: this.#lane.path, method: "POST", headers, body, idempotent: false }, this);
+    const { path = this.#lane.path, headers, body } = this.#parcel;
+    client.dispatch({ path, method: "POST", headers, body, idempotent: false }, this);
   }
 
   /** Gives up: nothing written is unsent, anything else is decided by what has come back. */

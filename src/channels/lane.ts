@@ -4,6 +4,8 @@ import { connectTarget, WarmSockets } from "./warm-sockets.ts";
 
 /** One request, made when a connection is free for it and not before. */
 export interface Parcel {
+  /** path and query; default the lane's own */
+  readonly path?: string;
   /** names and values in turn */
   readonly headers: string[];
   readonly body: Buffer;
