@@ -1,6 +1,6 @@
 import { fc, test } from "@fast-check/vitest";
 import { describe, expect, it } from "vitest";
-import { batchWebhookId, deliveryId, deliveryIds, webhookId } from "../../src/reminder/delivery-id.ts";
+import { batchWebhookId, deliveryId, deliveryIds, webhookId, webPushTopic } from "../../src/reminder/delivery-id.ts";
 
 describe("deliveryId", () => {
   it("is the same on every node and in every release: receivers dedupe by it", () => {
@@ -30,6 +30,13 @@ describe("deliveryId", () => {
 
   it("does not run schedule and occurrence together", () => {
     expect(deliveryId("1", "23", "7", 0)).not.toBe(deliveryId("12", "3", "7", 0));
+  });
+});
+
+describe("webPushTopic", () => {
+  it("is what RFC 8030 allows, and the same in every release: push services replace by it", () => {
+    expect(webPushTopic("d_x_7_0")).toBe("mKJTPijvZIwmNHmoC3IBO7IiERZpvc-U");
+    expect(webPushTopic("d_x_7_1")).not.toBe(webPushTopic("d_x_7_0"));
   });
 });
 
