@@ -1,5 +1,6 @@
 import { lookup } from "node:dns/promises";
 import { isIP, type LookupFunction } from "node:net";
+import { createSecureContext, getCACertificates, type SecureContext } from "node:tls";
 import ipaddr from "ipaddr.js";
 import { buildConnector } from "undici";
 import { CarillonError } from "../errors.ts";
@@ -20,6 +21,14 @@ export type Resolve = (hostname: string) => Promise<readonly ResolvedAddress[]>;
 export interface ResolvedAddress {
   readonly address: string;
   readonly family: number;
+}
+
+/** How connections speak, once they go where they may. */
+export interface ConnectOptions {
+  /** offers HTTP/2 first; the socket's `alpnProtocol` tells what the far side chose. Default false */
+  readonly http2?: boolean;
+  /** certificates in PEM that are trusted beside Node's own */
+  readonly ca?: string;
 }
 
 const urlLengthMax = 2_048;
@@ -92,9 +101,12 @@ export function guardedConnector(
   policy: EgressPolicy,
   connectTimeoutMs: number,
   resolve: Resolve = resolveAll,
+  { http2 = false, ca }: ConnectOptions = {},
 ): buildConnector.connector {
   const connect = buildConnector({
-    allowH2: false,
+    allowH2: http2,
+    preferH2: http2,
+    ...(ca === undefined ? {} : { secureContext: trusting(ca) }),
     timeout: connectTimeoutMs,
     lookup: guardedLookup(policy, resolve),
     autoSelectFamily: true,
@@ -106,6 +118,11 @@ export function guardedConnector(
     }
     connect(options, callback);
   };
+}
+
+/** Made once: reading all of the authorities anew for each connection would take longer than its handshake. */
+function trusting(ca: string): SecureContext {
+  return createSecureContext({ ca: [...getCACertificates("default"), ca] });
 }
 
 function guardedLookup(policy: EgressPolicy, resolve: Resolve): LookupFunction {
