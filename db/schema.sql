@@ -594,6 +594,18 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION carillon.topic_version_rises()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+  if new.version = old.version then
+    new.version := old.version + 1;
+  end if;
+  return new;
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION carillon.wake_planner()
  RETURNS void
  LANGUAGE plpgsql
@@ -1016,15 +1028,26 @@ create table carillon.topics (
   version integer not null default 1,
   updated_at timestamp with time zone not null default clock_timestamp(),
   once_per_local_day boolean,
+  image text,
+  sound text,
+  link text,
+  locale text not null default 'en'::text,
+  variants jsonb,
+  priority text not null default 'high'::text,
   constraint topics_name_key UNIQUE (name),
   constraint topics_pkey PRIMARY KEY (topic_id),
   constraint topics_catch_up_check CHECK ((catch_up = ANY (ARRAY['skip'::text, 'latest'::text, 'all'::text]))),
   constraint topics_delivery_mode_check CHECK ((delivery_mode = ANY (ARRAY['at_least_once'::text, 'at_most_once'::text]))),
   constraint topics_expires_after_ms_check CHECK (((expires_after_ms >= 1000) AND (expires_after_ms <= 604800000))),
   constraint topics_group_count_check CHECK (((group_count >= 2) AND (group_count <= 65536))),
-  constraint topics_name_check CHECK (((length(name) >= 1) AND (length(name) <= 100)))
+  constraint topics_name_check CHECK (((length(name) >= 1) AND (length(name) <= 100))),
+  constraint topics_priority_check CHECK ((priority = ANY (ARRAY['high'::text, 'normal'::text]))),
+  constraint topics_variants_check CHECK ((jsonb_typeof(variants) = 'object'::text))
 );
 comment on column carillon.topics.once_per_local_day is 'who moves gets one slot (and offset) of one local date once; null: for timetable rules yes, for others no';
+comment on column carillon.topics.locale is 'The language tag (BCP 47) of the topic''s own texts.';
+comment on column carillon.topics.variants is 'By language tag, what is said otherwise there: {"de": {"title": ..., "body": ...}}. What is left out stays as it is.';
+comment on column carillon.topics.priority is 'high: shown at once, on a phone that sleeps, too. normal: whenever that costs the phone little.';
 
 create table carillon.users (
   user_number bigint not null generated always as identity,
@@ -1847,6 +1870,8 @@ CREATE CONSTRAINT TRIGGER timetables_without_hole AFTER INSERT ON carillon.timet
 CREATE CONSTRAINT TRIGGER wake_planner AFTER UPDATE OF kind ON carillon.timetables DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION carillon.wake_planner_at_commit();
 
 CREATE TRIGGER expiry_of_topic AFTER UPDATE ON carillon.topics REFERENCING OLD TABLE AS before NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION carillon.expiry_has_changed();
+
+CREATE TRIGGER topic_version_rises BEFORE UPDATE OF name, title, body, data, image, sound, link, locale, variants ON carillon.topics FOR EACH ROW WHEN ((((((((((old.name IS DISTINCT FROM new.name) OR (old.title IS DISTINCT FROM new.title)) OR (old.body IS DISTINCT FROM new.body)) OR (old.data IS DISTINCT FROM new.data)) OR (old.image IS DISTINCT FROM new.image)) OR (old.sound IS DISTINCT FROM new.sound)) OR (old.link IS DISTINCT FROM new.link)) OR (old.locale IS DISTINCT FROM new.locale)) OR (old.variants IS DISTINCT FROM new.variants))) EXECUTE FUNCTION carillon.topic_version_rises();
 
 revoke execute on function carillon.check_timetable_versions() from public;
 

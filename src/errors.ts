@@ -44,6 +44,7 @@ export const errorCatalogue = {
   bad_credentials: { status: 422, title: "The push service's credentials can't be used" },
   bad_address: { status: 422, title: "The address is not one of its channel" },
   address_given_twice: { status: 422, title: "Two users can't have one device in the same request" },
+  bad_template: { status: 422, title: "The template can't be rendered" },
   destination_mismatch: { status: 422, title: "The channel and the destination do not go together" },
   already_claimed: { status: 409, title: "The time bucket has been claimed and can no longer be moved" },
   bucket_closed: { status: 409, title: "The time bucket is closed" },
@@ -66,16 +67,31 @@ export const errorCatalogue = {
 
 export type ErrorCode = keyof typeof errorCatalogue;
 
-/** An error with a code from the catalogue. `pointer` is an RFC 6901 JSON pointer to the field at fault. */
+/** Where in a text; both from 1. */
+export interface TextPosition {
+  readonly line: number;
+  readonly column: number;
+}
+
+/**
+ * An error with a code from the catalogue. `pointer` is an RFC 6901 JSON pointer to the field at fault, `position` where
+ * in its text.
+ */
 export class CarillonError extends Error {
   override readonly name = "CarillonError";
   readonly code: ErrorCode;
   readonly pointer: string | undefined;
+  readonly position: TextPosition | undefined;
 
-  constructor(code: ErrorCode, detail: string, options: { pointer?: string; cause?: unknown } = {}) {
+  constructor(
+    code: ErrorCode,
+    detail: string,
+    options: { pointer?: string; position?: TextPosition; cause?: unknown } = {},
+  ) {
     super(detail, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.pointer = options.pointer;
+    this.position = options.position;
   }
 
   get status(): number {

@@ -14,11 +14,16 @@ export interface Problem {
   readonly errors?: readonly ProblemField[];
 }
 
-/** `pointer` is an RFC 6901 JSON pointer into the body; `?name` and `:name` stand for the query's and the path's. */
+/**
+ * `pointer` is an RFC 6901 JSON pointer into the body; `?name` and `:name` stand for the query's and the path's. `line` and
+ * `column`, from 1, say where in a template.
+ */
 export interface ProblemField {
   readonly pointer: string;
   readonly code: ErrorCode;
   readonly detail: string;
+  readonly line?: number;
+  readonly column?: number;
 }
 
 /** Who sends a thousand bad items learns enough from a hundred. */
@@ -77,7 +82,7 @@ export function requestFault(error: unknown): CarillonError | null {
 
 function fieldOf(error: CarillonError): ProblemField[] {
   if (error.pointer === undefined) return [];
-  return [{ pointer: error.pointer, code: error.code, detail: error.message }];
+  return [{ pointer: error.pointer, code: error.code, detail: error.message, ...error.position }];
 }
 
 /** A missing key is for the operator, who is the one who calls where it is missing. */

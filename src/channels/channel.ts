@@ -3,6 +3,11 @@
  * union `Outcome`; a channel never throws for what a receiver or the network does.
  */
 
+import type { Message } from "../reminder/message.ts";
+import type { Reply } from "./lane.ts";
+
+export type { Message };
+
 /** What is to be sent to one endpoint: one delivery. */
 export interface Delivery {
   /** stable over attempts and rounds: derived from schedule, occurrence, subscription and endpoint */
@@ -37,18 +42,8 @@ export interface Moment {
   readonly groupNumber: number;
   /** the sending node, for the receiver's log */
   readonly node: string;
+  /** high: shown at once, on a phone that sleeps, too; normal: whenever that costs the phone little */
   readonly priority: "high" | "normal";
-  readonly message: Message;
-}
-
-export interface Message {
-  readonly title: string;
-  readonly body: string;
-  /** free-form, handed on as it is */
-  readonly data: unknown;
-  readonly image: string | null;
-  readonly sound: string | null;
-  readonly link: string | null;
 }
 
 /** Where the reminders of a channel go through, set up by an admin; with its secrets in the clear (in memory only). */
@@ -148,8 +143,20 @@ export interface Channel {
   warm(destination: Destination | null, signal: AbortSignal): Promise<void>;
   /** resolves when every delivery has been settled; never rejects */
   send(request: SendRequest): Promise<void>;
+  /**
+   * Looks whether reminders could go through this destination now, as near to sending one as can be done without ringing
+   * anybody: for `carillon doctor`. Never rejects. Left out where there is nothing to look at.
+   */
+  probe?(destination: Destination, signal: AbortSignal): Promise<Probe>;
   close(): Promise<void>;
 }
+
+export type Probe =
+  | { readonly well: true; readonly found: string }
+  | { readonly well: false; readonly found: string; readonly toDo: string };
+
+/** Told of every answer as it came from the far side: for people who try a destination out (`carillon send-test`). */
+export type OnReply = (reply: Reply) => void;
 
 export const channelNames = ["webhook", "fcm", "apns", "web-push", "memory"] as const;
 export type ChannelName = (typeof channelNames)[number];

@@ -1,14 +1,23 @@
 import type { Config } from "../config.ts";
-import type { Channel } from "./channel.ts";
+import { createApnsChannel } from "./apns.ts";
+import type { Channel, OnReply } from "./channel.ts";
 import { createWebPushChannel } from "./web-push.ts";
 import type { PushPolicy } from "./web-push-subscription.ts";
 import { createWebhookChannel } from "./webhook.ts";
 
-/** All channels that a node sends by, as its configuration has them. */
-export function createChannels(config: Config): readonly Channel[] {
+/**
+ * All channels that a node sends by, as its configuration has them.
+ *
+ * @param watch.onReply is told of every answer of a far side
+ */
+export function createChannels(config: Config, watch: { readonly onReply?: OnReply } = {}): readonly Channel[] {
   const policy = egressPolicy(config);
   const { connectionsPerHost } = config.egress;
-  return [createWebhookChannel({ policy, connectionsPerHost }), createWebPushChannel({ policy, connectionsPerHost })];
+  return [
+    createWebhookChannel({ policy, connectionsPerHost, ...watch }),
+    createApnsChannel({ policy, ...watch }),
+    createWebPushChannel({ policy, connectionsPerHost, ...watch }),
+  ];
 }
 
 /** What a node with this configuration may dial. */

@@ -1,5 +1,5 @@
 import { batchWebhookId, webhookId } from "../reminder/delivery-id.ts";
-import type { Delivery, Outcome, SendRequest, WebhookDestination } from "./channel.ts";
+import type { Delivery, OnReply, Outcome, SendRequest, WebhookDestination } from "./channel.ts";
 import type { Ending, Lane, Parcel, Source } from "./lane.ts";
 import { type MomentBodies, momentBodies } from "./webhook-body.ts";
 import { batchOutcomes, singleOutcome } from "./webhook-reply.ts";
@@ -13,6 +13,7 @@ const replyBytesPerMember = 256;
 export interface WebhookRoute {
   readonly lane: Lane;
   readonly sign: Sign;
+  readonly onReply?: OnReply | undefined;
 }
 
 /** One call of `send`: gives its requests out one by one and settles what becomes of them. */
@@ -114,7 +115,16 @@ export class WebhookSending implements Source {
       String(attempt),
     ];
     const { timeoutMs, mayBegin } = this.#request;
-    return { headers, body, timeoutMs, replyBytesMax, keepReply, mayBegin: () => mayBegin.call(this.#request), ended };
+    const { onReply } = this.#route;
+    return {
+      headers,
+      body,
+      timeoutMs,
+      replyBytesMax,
+      keepReply: keepReply || onReply !== undefined,
+      mayBegin: () => mayBegin.call(this.#request),
+      ended: onReply === undefined ? ended : observed(onReply, ended),
+    };
   }
 
   /** Members of one request are of one attempt, which it tells once. */
@@ -142,4 +152,11 @@ export class WebhookSending implements Source {
     this.#request.settle(indexes, outcomes);
     if (this.#unsettled === 0) this.#done.resolve();
   }
+}
+
+function observed(onReply: OnReply, ended: (ending: Ending) => void): (ending: Ending) => void {
+  return (ending) => {
+    if (ending.kind === "answered") onReply(ending.reply);
+    ended(ending);
+  };
 }

@@ -1,6 +1,8 @@
-import type { Channel, Outcome, WebhookDestination } from "./channel.ts";
+import { CarillonError } from "../errors.ts";
+import type { Channel, OnReply, Outcome, Probe, WebhookDestination } from "./channel.ts";
 import { checkUrl, type EgressPolicy, guardedConnector, type Resolve } from "./egress-guard.ts";
 import { Lane } from "./lane.ts";
+import { probeConnection } from "./probe-connection.ts";
 import { singleOutcome } from "./webhook-reply.ts";
 import { type WebhookRoute, WebhookSending } from "./webhook-sending.ts";
 import { signer } from "./webhook-signature.ts";
@@ -15,6 +17,7 @@ export interface WebhookChannelOptions {
   readonly nowMs?: () => number;
   /** default DNS */
   readonly resolve?: Resolve;
+  readonly onReply?: OnReply;
   /** aborting closes the channel */
   readonly signal?: AbortSignal;
 }
@@ -33,7 +36,7 @@ interface Receiver extends WebhookRoute {
  * Retries, back-off and circuits are the caller's: what can't be sent is settled, with its reason, and not tried again.
  */
 export function createWebhookChannel(options: WebhookChannelOptions): Channel {
-  const { policy, connectionsPerHost, connectTimeoutMs = 3_000, nowMs = Date.now, resolve } = options;
+  const { policy, connectionsPerHost, connectTimeoutMs = 3_000, nowMs = Date.now, resolve, onReply } = options;
   const connector = guardedConnector(policy, connectTimeoutMs, resolve);
   const receivers = new Map<number, Receiver>();
   const retired = new Set<Promise<void>>();
@@ -46,7 +49,7 @@ export function createWebhookChannel(options: WebhookChannelOptions): Channel {
     const sameUrl = known !== undefined && known.url === destination.url;
     const lane = sameUrl ? known.lane : new Lane(checkUrl(destination.url, policy), connectionsPerHost, connector);
     if (known !== undefined && !sameUrl) retire(known.lane);
-    const receiver = { url: destination.url, secrets, lane, sign: signer(destination.secrets) };
+    const receiver = { url: destination.url, secrets, lane, sign: signer(destination.secrets), onReply };
     receivers.set(destination.destinationId, receiver);
     return receiver;
   }
@@ -101,8 +104,28 @@ export function createWebhookChannel(options: WebhookChannelOptions): Channel {
       await new WebhookSending(request, destination, receiver, nowMs).run();
     },
 
+    async probe(destination, signal) {
+      try {
+        const url = checkUrl(destination.url, policy);
+        await probeConnection(url, connector, signal);
+        return { well: true, found: `${url.host} takes connections` };
+      } catch (error) {
+        return refusedConnection(asError(error));
+      }
+    },
+
     close,
   };
+}
+
+function refusedConnection(error: Error): Probe {
+  if (error instanceof CarillonError && error.code === "hostile_url") {
+    const toDo = "Give it an allowed URL, or open private networks (CARILLON_ALLOW_PRIVATE_ENDPOINTS).";
+    return { well: false, found: error.message, toDo };
+  }
+  const why = "code" in error && typeof error.code === "string" ? error.code : error.message;
+  const toDo = "Look whether the receiver runs, and whether this machine may reach it; its certificate must be valid.";
+  return { well: false, found: `no connection (${why})`, toDo };
 }
 
 function asError(error: unknown): Error {

@@ -2,12 +2,14 @@ import { Command } from "commander";
 import { version } from "../app.ts";
 import { demoCommand } from "./demo.ts";
 import { devCommand } from "./dev.ts";
+import { doctorCommand } from "./doctor.ts";
 import { foresightCommands } from "./foresight.ts";
 import { importCommand } from "./import.ts";
 import { inspectCommands } from "./inspect.ts";
 import { keysCommand } from "./keys.ts";
 import { nodeCommands } from "./node.ts";
 import { placesCommand } from "./places.ts";
+import { sendTestCommand } from "./send-test.ts";
 import { timetablesCommand } from "./timetables.ts";
 import { versionCommand } from "./version.ts";
 
@@ -22,6 +24,8 @@ export function createProgram(): Command {
     demoCommand(),
     importCommand(),
     ...inspectCommands(),
+    doctorCommand(),
+    sendTestCommand(),
     ...foresightCommands(),
     placesCommand(),
     timetablesCommand(),

@@ -17,7 +17,13 @@ export interface ReceivedReminder {
   readonly dueAtMs: number;
   /** the status of the reply; false where none is given */
   readonly replied: number | false;
+  /** which provider; left out by the webhook receiver */
+  readonly channel?: ProviderChannel;
+  /** whether the provider took the message on, and a device will show it, whatever it replied */
+  readonly accepted?: boolean;
 }
+
+export type ProviderChannel = "fcm" | "apns" | "web-push";
 
 const flushEveryMs = 50;
 const flushAtChars = 1 << 18;

@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { verifier } from "../channels/webhook-signature.ts";
+import { Arrivals } from "./arrivals.ts";
 import { type ReceivedReminder, ReceiverLog } from "./receiver-log.ts";
 import { type ReceivedRequest, readRequest } from "./webhook-request.ts";
 
@@ -53,18 +54,12 @@ export interface WebhookReceiver extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
-interface Waiter {
-  readonly count: number;
-  readonly reached: () => void;
-}
-
 /** A receiver that speaks the real protocol: for demo, dev, benches and tests. */
 export async function startWebhookReceiver(options: WebhookReceiverOptions = {}): Promise<WebhookReceiver> {
   const { delayMs = 0, secrets, onReceived, faults } = options;
   const log = options.logFile === undefined ? null : new ReceiverLog(options.logFile);
   const verify = secrets === undefined ? null : verifier(secrets);
-  const waiters = new Set<Waiter>();
-  let received = 0;
+  const arrivals = new Arrivals();
   let requests = 0;
   let unsigned = 0;
 
@@ -75,9 +70,8 @@ export async function startWebhookReceiver(options: WebhookReceiverOptions = {})
     });
     for (const reminder of reminders) log?.append(reminder);
     requests += 1;
-    received += reminders.length;
     onReceived?.(reminders, request);
-    for (const waiter of waiters) if (received >= waiter.count) waiter.reached();
+    arrivals.add(reminders.length);
   }
 
   function receive(incoming: IncomingMessage, response: ServerResponse, body: Buffer): void {
@@ -148,7 +142,7 @@ export async function startWebhookReceiver(options: WebhookReceiverOptions = {})
     url: `http://${host}:${port}/`,
     port,
     get received() {
-      return received;
+      return arrivals.count;
     },
     get requests() {
       return requests;
@@ -156,24 +150,7 @@ export async function startWebhookReceiver(options: WebhookReceiverOptions = {})
     get unsigned() {
       return unsigned;
     },
-    whenReceived(count, signal) {
-      return new Promise((resolve, reject) => {
-        if (received >= count) return resolve();
-        if (signal?.aborted) return reject(signal.reason);
-        const abort = () => {
-          waiters.delete(waiter);
-          reject(signal?.reason);
-        };
-        const reached = () => {
-          waiters.delete(waiter);
-          signal?.removeEventListener("abort", abort);
-          resolve();
-        };
-        const waiter: Waiter = { count, reached };
-        waiters.add(waiter);
-        signal?.addEventListener("abort", abort, { once: true });
-      });
-    },
+    whenReceived: (count, signal) => arrivals.when(count, signal),
     stop,
     [Symbol.asyncDispose]: stop,
   };

@@ -1,3 +1,4 @@
+import type { MessageSource } from "../reminder/message.ts";
 import { byKey, type Executor, type Statement } from "./executor.ts";
 
 /** Who may write about a group: rises with each claim, and a token that no other claim has. */
@@ -33,14 +34,15 @@ export interface ClaimedGroup extends Fence {
   readonly dense: boolean;
   /** how many members it is expected to have, where the bucket is small and this its only group; else null */
   readonly smallPopulation: number | null;
-  readonly topic: {
-    readonly topicId: number;
-    readonly name: string;
-    readonly title: string;
-    readonly body: string;
-    readonly data: unknown;
-    readonly deliveryMode: "at_least_once" | "at_most_once";
-  };
+  readonly topic: ClaimedTopic;
+}
+
+export interface ClaimedTopic extends MessageSource {
+  readonly topicId: number;
+  /** rises with each change of what it says */
+  readonly version: number;
+  readonly priority: "high" | "normal";
+  readonly deliveryMode: "at_least_once" | "at_most_once";
 }
 
 export interface Claimant {
@@ -157,7 +159,8 @@ const claimStatement = (name: string, choose: string): Statement => ({
         select greatest(c.reltuples, 0) from pg_class c where c.oid = 'carillon.endpoints'::regclass) as dense,
       (select p.population from (select ${populationAlone("c")} as population) p
         where p.population <= ${smallBucket}) as small_population,
-      t.topic_id, t.name, t.title, t.body, t.data, t.delivery_mode
+      t.topic_id, t.version, t.name, t.title, t.body, t.data, t.image, t.sound, t.link, t.locale, t.variants, t.priority,
+      t.delivery_mode
     from claimed c
     join carillon.time_buckets b on ${byKey("b.bucket_id", "c.bucket_id")}
     join carillon.schedules s on ${byKey("s.schedule_id", "b.schedule_id")}
@@ -231,6 +234,13 @@ interface ClaimRow {
   title: string;
   body: string;
   data: unknown;
+  version: number;
+  image: string | null;
+  sound: string | null;
+  link: string | null;
+  locale: string;
+  variants: unknown;
+  priority: "high" | "normal";
   delivery_mode: "at_least_once" | "at_most_once";
 }
 
@@ -267,6 +277,13 @@ async function claim(
       title: row.title,
       body: row.body,
       data: row.data,
+      version: row.version,
+      image: row.image,
+      sound: row.sound,
+      link: row.link,
+      locale: row.locale,
+      variants: row.variants,
+      priority: row.priority,
       deliveryMode: row.delivery_mode,
     },
   }));

@@ -1013,15 +1013,30 @@ export interface Topics {
   delivery_mode: Generated<string>;
   expires_after_ms: Generated<number>;
   group_count: number | null;
+  image: string | null;
+  link: string | null;
+  /**
+   * The language tag (BCP 47) of the topic's own texts.
+   */
+  locale: Generated<string>;
   name: string;
   /**
    * who moves gets one slot (and offset) of one local date once; null: for timetable rules yes, for others no
    */
   once_per_local_day: boolean | null;
   paused_at: Timestamp | null;
+  /**
+   * high: shown at once, on a phone that sleeps, too. normal: whenever that costs the phone little.
+   */
+  priority: Generated<string>;
+  sound: string | null;
   title: Generated<string>;
   topic_id: Generated<number>;
   updated_at: Generated<Timestamp>;
+  /**
+   * By language tag, what is said otherwise there: {"de": {"title": ..., "body": ...}}. What is left out stays as it is.
+   */
+  variants: Json | null;
   version: Generated<number>;
 }
 

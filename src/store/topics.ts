@@ -1,10 +1,23 @@
 import { type Selectable, sql } from "kysely";
-import { CarillonError } from "../errors.ts";
+import { CarillonError, throwAny } from "../errors.ts";
+import { faultsIn } from "../reminder/message-check.ts";
 import { codeOf, type Database, type DB } from "./database.ts";
 import type { Executor } from "./executor.ts";
 
 export type DeliveryMode = "at_least_once" | "at_most_once";
 export type CatchUpPolicy = "skip" | "latest" | "all";
+/** high: shown at once, on a phone that sleeps, too; normal: whenever that costs the phone little */
+export type Priority = "high" | "normal";
+
+/** What a topic says in another language; what is left out is said as in the topic's own. */
+export interface Variant {
+  readonly title?: string | undefined;
+  readonly body?: string | undefined;
+  readonly data?: unknown;
+  readonly image?: string | null | undefined;
+  readonly sound?: string | null | undefined;
+  readonly link?: string | null | undefined;
+}
 
 /** A kind of reminder: its message and its policies. */
 export interface Topic {
@@ -13,6 +26,14 @@ export interface Topic {
   readonly title: string;
   readonly body: string;
   readonly data: unknown;
+  readonly image: string | null;
+  readonly sound: string | null;
+  readonly link: string | null;
+  /** the language of these texts, a canonical language tag */
+  readonly locale: string;
+  /** by language tag */
+  readonly variants: Readonly<Record<string, Variant>> | null;
+  readonly priority: Priority;
   readonly deliveryMode: DeliveryMode;
   readonly expiresAfterMs: number;
   readonly catchUp: CatchUpPolicy;
@@ -31,6 +52,13 @@ export interface TopicSettings {
   readonly body?: string | undefined;
   /** any JSON; null takes it away */
   readonly data?: unknown;
+  readonly image?: string | null | undefined;
+  readonly sound?: string | null | undefined;
+  readonly link?: string | null | undefined;
+  readonly locale?: string | undefined;
+  /** replaced as a whole */
+  readonly variants?: Readonly<Record<string, Variant>> | null | undefined;
+  readonly priority?: Priority | undefined;
   readonly deliveryMode?: DeliveryMode | undefined;
   /** 1,000 to 604,800,000 */
   readonly expiresAfterMs?: number | undefined;
@@ -40,8 +68,9 @@ export interface TopicSettings {
   readonly oncePerLocalDay?: boolean | null | undefined;
 }
 
-/** @throws name_taken */
+/** @throws name_taken, bad_template */
 export async function createTopic(db: Database, name: string, settings: TopicSettings): Promise<Topic> {
+  throwAny(faultsIn(settings));
   try {
     const row = await db.kysely
       .insertInto("topics")
@@ -71,9 +100,10 @@ export async function listTopics(db: Database, page: { after: string | null; lim
 /**
  * Changes a topic. Moments that are being sent keep what they began with; its version tells the two apart.
  *
- * @throws not_found
+ * @throws not_found, bad_template
  */
 export async function patchTopic(db: Database, name: string, settings: TopicSettings): Promise<Topic> {
+  throwAny(faultsIn(settings));
   const row = await db.kysely
     .updateTable("topics")
     .set({ ...columnsOf(settings), version: sql`version + 1`, updated_at: sql`clock_timestamp()` })
@@ -115,11 +145,18 @@ export function asNameTaken(error: unknown, noun: string, name: string): unknown
 }
 
 function columnsOf(settings: TopicSettings) {
-  const { title, body, data, deliveryMode, expiresAfterMs, catchUp, groupCount, oncePerLocalDay } = settings;
+  const { title, body, data, image, sound, link, locale, variants, priority } = settings;
+  const { deliveryMode, expiresAfterMs, catchUp, groupCount, oncePerLocalDay } = settings;
   return {
     ...(title === undefined ? {} : { title }),
     ...(body === undefined ? {} : { body }),
     ...(data === undefined ? {} : { data: data === null ? null : JSON.stringify(data) }),
+    ...(image === undefined ? {} : { image }),
+    ...(sound === undefined ? {} : { sound }),
+    ...(link === undefined ? {} : { link }),
+    ...(locale === undefined ? {} : { locale }),
+    ...(variants === undefined ? {} : { variants: variants === null ? null : JSON.stringify(variants) }),
+    ...(priority === undefined ? {} : { priority }),
     ...(deliveryMode === undefined ? {} : { delivery_mode: deliveryMode }),
     ...(expiresAfterMs === undefined ? {} : { expires_after_ms: expiresAfterMs }),
     ...(catchUp === undefined ? {} : { catch_up: catchUp }),
@@ -128,7 +165,7 @@ function columnsOf(settings: TopicSettings) {
   };
 }
 
-/** The columns of free text are held to these words by checks in the schema. */
+/** The columns of free text are held to these words by checks in the schema; variants to their form by who saves them. */
 function topicOf(row: Selectable<DB["topics"]>): Topic {
   return {
     topicId: row.topic_id,
@@ -136,6 +173,12 @@ function topicOf(row: Selectable<DB["topics"]>): Topic {
     title: row.title,
     body: row.body,
     data: row.data,
+    image: row.image,
+    sound: row.sound,
+    link: row.link,
+    locale: row.locale,
+    variants: row.variants as Topic["variants"],
+    priority: row.priority as Priority,
     deliveryMode: row.delivery_mode as DeliveryMode,
     expiresAfterMs: row.expires_after_ms,
     catchUp: row.catch_up as CatchUpPolicy,

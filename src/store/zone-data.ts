@@ -1,5 +1,5 @@
 import type { Database } from "./database.ts";
-import { inTransaction } from "./executor.ts";
+import { type Executor, inTransaction } from "./executor.ts";
 import { wakePlanner } from "./jobs.ts";
 
 /** Schedules a statement: each is a short transaction that holds their locks. */
@@ -33,6 +33,12 @@ export async function adoptZoneData(db: Database, tzdata: string, horizonMs: num
   const replanned = await handOverOlder(db, tzdata, horizonMs);
   if (replanned > 0) await wakePlanner(db.pool);
   return { standing: newest === tzdata ? "same" : "newer", replanned };
+}
+
+/** The newest zone data that any node has brought so far; null: no node has planned here yet. */
+export async function newestZoneData(executor: Executor): Promise<string | null> {
+  const { rows } = await executor.query<{ tzdata: string | null }>("select tzdata from carillon.deployment");
+  return rows[0]?.tzdata ?? null;
 }
 
 /**

@@ -3,6 +3,7 @@ import type { Logger, RateLimitedLogger } from "../logger.ts";
 import type { Database } from "../store/database.ts";
 import type { DestinationBook } from "./destination-book.ts";
 import type { Heartbeat } from "./heartbeat.ts";
+import type { MessageBook } from "./message-book.ts";
 import type { PgClock } from "./pg-clock.ts";
 import type { Statements } from "./statements.ts";
 import type { Window } from "./window.ts";
@@ -17,6 +18,7 @@ export interface WorkerContext {
   readonly heartbeat: Heartbeat;
   readonly channels: ReadonlyMap<string, Channel>;
   readonly destinations: DestinationBook;
+  readonly messages: MessageBook;
   readonly windows: { readonly at_least_once: Window; readonly at_most_once: Window };
   readonly leaseMs: number;
   readonly sendTimeoutMs: number;

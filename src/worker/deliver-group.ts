@@ -8,6 +8,7 @@ import { findIntent, type IntentRequest, intend, intendDeferred } from "../store
 import { releaseGroup } from "../store/lease.ts";
 import { type Refusal, whyRefused } from "../store/refusal.ts";
 import type { WorkerContext } from "./context.ts";
+import { GroupMessages } from "./group-messages.ts";
 import { type HeldGroup, LostGroup } from "./held-group.ts";
 import { persist } from "./patience.ts";
 import { ChunkRecord } from "./record-chunk.ts";
@@ -62,6 +63,7 @@ class GroupDelivery {
   readonly #worker: WorkerContext;
   readonly #held: HeldGroup;
   readonly #moment: Moment;
+  readonly #messages: GroupMessages;
   readonly #signal: AbortSignal;
   readonly #sending = new Set<Promise<void>>();
   #nextChunk: number;
@@ -77,6 +79,7 @@ class GroupDelivery {
     this.#worker = worker;
     this.#held = held;
     this.#moment = momentOf(held, worker.nodeName);
+    this.#messages = new GroupMessages(worker.db.pool, group, worker.messages.find(group.topic));
     this.#signal = AbortSignal.any([held.lost, worker.draining]);
     this.#nextChunk = group.nextChunk;
     this.#pagedThrough = group.pagedThrough;
@@ -201,7 +204,7 @@ class GroupDelivery {
         this.#window.give(room);
       },
     );
-    const sending = sendChunk(this.#worker, this.#held, this.#moment, chunk, record).finally(() =>
+    const sending = sendChunk(this.#worker, this.#held, this.#moment, this.#messages, chunk, record).finally(() =>
       this.#sending.delete(sending),
     );
     this.#sending.add(sending);

@@ -1,7 +1,9 @@
-import type { Destination, Moment } from "../channels/channel.ts";
+import type { Delivery, Destination, Moment, Outcome } from "../channels/channel.ts";
 import { deliveryIds } from "../reminder/delivery-id.ts";
+import type { Written } from "../reminder/message.ts";
 import type { Chunk, Member } from "../store/chunk.ts";
 import type { WorkerContext } from "./context.ts";
+import type { GroupMessages } from "./group-messages.ts";
 import type { HeldGroup } from "./held-group.ts";
 import type { ChunkRecord } from "./record-chunk.ts";
 
@@ -17,15 +19,7 @@ export function momentOf(held: HeldGroup, nodeName: string): Moment {
     bucketId: group.bucketId,
     groupNumber: group.groupNumber,
     node: nodeName,
-    message: {
-      title: group.topic.title,
-      body: group.topic.body,
-      data: group.topic.data,
-      image: null,
-      sound: null,
-      link: null,
-    },
-    priority: "high",
+    priority: group.topic.priority,
   };
 }
 
@@ -37,24 +31,65 @@ export async function sendChunk(
   worker: WorkerContext,
   held: HeldGroup,
   moment: Moment,
+  messages: GroupMessages,
   chunk: Chunk,
   record: ChunkRecord,
 ): Promise<void> {
   const idOf = deliveryIds(held.group.scheduleId, held.group.occurrence);
   const signal = AbortSignal.any([held.lost, worker.abandon]);
-  await Promise.all(parcelsOf(chunk.members).map((members) => sendParcel(members)));
+  await writeAndSend();
   await record.finished;
 
-  async function sendParcel(members: readonly Member[]): Promise<void> {
+  async function writeAndSend(): Promise<void> {
+    let write: (member: Member) => Written;
+    try {
+      write = await messages.forMembers(chunk.members);
+    } catch (error) {
+      worker.faults.warn("message", { err: error }, "what a message mentions can't be read just now");
+      return settleAll(chunk.members, { kind: "retry", reason: "what the message mentions can't be read" });
+    }
+    await Promise.all(parcelsOf(chunk.members).map((members) => writeParcel(members, write)));
+  }
+
+  /** Who can't be written to is rejected; the others are sent to. */
+  async function writeParcel(members: readonly Member[], write: (member: Member) => Written): Promise<void> {
+    const readers: Member[] = [];
+    const deliveries: Delivery[] = [];
+    for (const member of members) {
+      const written = write(member);
+      if (written.kind === "message") {
+        readers.push(member);
+        deliveries.push({
+          deliveryId: idOf(member.userNumber, member.ordinal),
+          attempt: chunk.attempt,
+          address: member.address,
+          destinationId: member.destinationId,
+          zone: member.zone,
+          locale: member.locale,
+          message: written.message,
+        });
+      } else {
+        const { reason } = written;
+        worker.faults.error("message", { topic: moment.topic, reason }, "a message can't be rendered");
+        settleAll([member], { kind: "rejected", reason });
+      }
+    }
+    await sendParcel(readers, deliveries);
+  }
+
+  function settleAll(members: readonly Member[], outcome: Outcome): void {
+    record.settle(
+      members,
+      members.map(() => outcome),
+    );
+  }
+
+  async function sendParcel(members: readonly Member[], deliveries: readonly Delivery[]): Promise<void> {
     const [first] = members;
     if (first === undefined) return;
     const channel = worker.channels.get(first.channel);
     if (channel === undefined) {
-      const missing = { kind: "auth", reason: `this node has no channel ${first.channel}` } as const;
-      return record.settle(
-        members,
-        members.map(() => missing),
-      );
+      return settleAll(members, { kind: "auth", reason: `this node has no channel ${first.channel}` });
     }
     let destination: Destination | null = null;
     if (first.destinationId !== null) {
@@ -64,11 +99,7 @@ export async function sendChunk(
         worker.faults.error("destination", { err: error }, "a destination can't be read");
       }
       if (destination === null) {
-        const closed = { kind: "auth", reason: "the destination is disabled or can't be read" } as const;
-        return record.settle(
-          members,
-          members.map(() => closed),
-        );
+        return settleAll(members, { kind: "auth", reason: "the destination is disabled or can't be read" });
       }
     }
     await channel.send({
@@ -76,15 +107,7 @@ export async function sendChunk(
       destination,
       timeoutMs: worker.sendTimeoutMs,
       signal,
-      deliveries: members.map((member) => ({
-        deliveryId: idOf(member.userNumber, member.ordinal),
-        attempt: chunk.attempt,
-        address: member.address,
-        destinationId: member.destinationId,
-        zone: member.zone,
-        locale: member.locale,
-        message: moment.message,
-      })),
+      deliveries,
       mayBegin: () =>
         !worker.draining.aborted &&
         held.outlives(worker.sendTimeoutMs) &&

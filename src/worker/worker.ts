@@ -16,6 +16,7 @@ import { deliverGroup } from "./deliver-group.ts";
 import { DestinationBook } from "./destination-book.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { HeldGroup } from "./held-group.ts";
+import { MessageBook } from "./message-book.ts";
 import { persist } from "./patience.ts";
 import { PgClock } from "./pg-clock.ts";
 import { runRescue } from "./rescue.ts";
@@ -110,6 +111,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     heartbeat,
     channels: new Map(options.channels.map((channel) => [channel.name, channel])),
     destinations: new DestinationBook(db, options.secretKey),
+    messages: new MessageBook(),
     windows: { at_least_once: new Window(options.window), at_most_once: new Window(options.windowAtMostOnce) },
     random: Math.random,
     faults,

@@ -1,5 +1,13 @@
 import { describe, expect, it } from "vitest";
-import type { Channel, Delivery, Destination, Moment, Outcome, SendRequest } from "../../src/channels/channel.ts";
+import type {
+  Channel,
+  Delivery,
+  Destination,
+  Message,
+  Moment,
+  Outcome,
+  SendRequest,
+} from "../../src/channels/channel.ts";
 
 /** What the far side is to do with a user's reminder. */
 export type Answer =
@@ -33,8 +41,16 @@ export const someMoment: Moment = {
   bucketId: "9007199254740993",
   groupNumber: 3,
   node: "node-a",
-  message: { title: "On air", body: "It begins now", data: { stream: 7 }, image: null, sound: null, link: null },
   priority: "high",
+};
+
+export const someMessage: Message = {
+  title: "On air",
+  body: "It begins now",
+  data: { stream: 7 },
+  image: null,
+  sound: null,
+  link: null,
 };
 
 export function deliveriesTo(...addresses: string[]): Delivery[] {
@@ -45,7 +61,7 @@ export function deliveriesTo(...addresses: string[]): Delivery[] {
     destinationId: 1,
     zone: null,
     locale: null,
-    message: someMoment.message,
+    message: someMessage,
   }));
 }
 

@@ -9,7 +9,7 @@ import { plaintextBytesMax } from "../../src/channels/web-push-encryption.ts";
 import { createAuthority } from "../../src/fakes/certificate.ts";
 import { webPushTopic } from "../../src/reminder/delivery-id.ts";
 import { Browser } from "./browser.ts";
-import { deliveriesTo, sendAll, someMoment } from "./conformance.ts";
+import { deliveriesTo, sendAll, someMessage, someMoment } from "./conformance.ts";
 import { PushServer } from "./push-server.ts";
 
 const destination: WebPushDestination = {
@@ -38,7 +38,7 @@ describe("a Web Push message", () => {
     await using channel = channelOf({ nowMs: () => dueMs + 1_500 });
     const [delivery] = deliveriesAt(server, "alice");
     if (delivery === undefined) throw new Error("no delivery");
-    const message: Message = { ...someMoment.message, image: "https://x.example/a.png", link: "https://x.example/" };
+    const message: Message = { ...someMessage, image: "https://x.example/a.png", link: "https://x.example/" };
     const { outcomes } = await sendAll(channel, destination, [{ ...delivery, message }]);
     expect(outcomes).toEqual([{ kind: "accepted" }]);
     const [{ headers, payload } = { headers: {}, payload: { id: "" } }] = server.log;
@@ -205,6 +205,35 @@ describe("the Web Push channel", () => {
     const { outcomes } = await sendAll(channel, destination, deliveriesAt(server, "alice"));
     expect(outcomes[0]).toMatchObject({ kind: "retry", reason: expect.stringMatching(/^not sent: .*CERT|VERIFY/) });
     expect(server.log).toEqual([]);
+  });
+
+  it("tells of every answer as it came, for who tries a destination out", async () => {
+    const statuses: number[] = [];
+    await using server = await PushServer.start({ answer: (user) => ({ status: user === "bob" ? 410 : 201 }) });
+    await using channel = channelOf({ onReply: ({ status }) => void statuses.push(status) });
+    await sendAll(channel, destination, deliveriesAt(server, "alice", "bob"));
+    expect(statuses.sort()).toEqual([201, 410]);
+  });
+
+  it("can tell of a destination, without ringing anybody, what push services would refuse", async () => {
+    await using channel = channelOf();
+    const { signal } = new AbortController();
+    const subjects = [
+      "mailto:ops@localhost",
+      "mailto:ops@node-1",
+      "https://127.0.0.1/",
+      "mailto:ops",
+      "https://x.local/",
+    ];
+    for (const subject of subjects) {
+      expect(await channel.probe?.({ ...destination, subject }, signal)).toMatchObject({ well: false });
+    }
+    const mixed = { ...destination, publicKey: newVapidPair().publicKey };
+    expect(await channel.probe?.(mixed, signal)).toMatchObject({ well: false, found: "the VAPID keys are no pair" });
+    expect(await channel.probe?.(destination, signal)).toMatchObject({ well: true });
+    expect(await channel.probe?.({ ...destination, subject: "https://example.com/push" }, signal)).toMatchObject({
+      well: true,
+    });
   });
 
   it("does not follow redirects", async () => {

@@ -6,7 +6,7 @@ import { createWebhookChannel, type WebhookChannelOptions } from "../../src/chan
 import { type Fault, startWebhookReceiver } from "../../src/fakes/webhook-receiver.ts";
 import type { ReceivedRequest } from "../../src/fakes/webhook-request.ts";
 import { batchWebhookId } from "../../src/reminder/delivery-id.ts";
-import { deliveriesTo, sendAll, someMoment } from "./conformance.ts";
+import { deliveriesTo, sendAll, someMessage, someMoment } from "./conformance.ts";
 
 const newSecret = `whsec_${Buffer.alloc(32, 1).toString("base64")}`;
 const oldSecret = `whsec_${Buffer.alloc(24, 2).toString("base64")}`;
@@ -140,12 +140,10 @@ describe("what a receiver gets", () => {
   it("carries the time of sending, in seconds, and null for a message without data", async () => {
     await using server = await recordingServer();
     await using channel = channelFor({ nowMs: () => 1_700_000_000_999 });
-    const moment = {
-      ...someMoment,
-      node: "nœud\r\n1",
-      message: { title: "t", body: "b", data: undefined, image: null, sound: null, link: null },
-    };
-    await sendAll(channel, destinationAt(server.url), users(1), { moment });
+    const moment = { ...someMoment, node: "nœud\r\n1" };
+    const message = { ...someMessage, data: undefined };
+    const [delivery] = users(1).map((to) => ({ ...to, message }));
+    await sendAll(channel, destinationAt(server.url), delivery === undefined ? [] : [delivery], { moment });
     expect(server.requests[0]?.headers["webhook-timestamp"]).toBe("1700000000");
     expect(server.requests[0]?.headers["carillon-node"]).toBe("n_ud__1");
     expect(JSON.parse(server.requests[0]?.body ?? "").data.data).toBeNull();

@@ -9,7 +9,7 @@ import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
-import type { Delivery, Moment } from "../../src/channels/channel.ts";
+import type { Delivery, Message, Moment } from "../../src/channels/channel.ts";
 import { createWebhookChannel } from "../../src/channels/webhook.ts";
 import { momentBodies } from "../../src/channels/webhook-body.ts";
 import { batchOutcomes } from "../../src/channels/webhook-reply.ts";
@@ -33,7 +33,7 @@ import { sunSlots } from "../../src/timetable/sun.ts";
 import { parseTableCsv } from "../../src/timetable/table-csv.ts";
 import { parseTimetable, timetableKinds } from "../../src/timetable/timetable.ts";
 import { parseWeeklyTimetable, weeklySlots } from "../../src/timetable/weekly.ts";
-import { deliveriesTo, sendAll, someMoment } from "../channels/conformance.ts";
+import { deliveriesTo, sendAll, someMessage } from "../channels/conformance.ts";
 import { geonamesLine } from "../import/geonames-line.ts";
 import { createTestDatabase } from "../support/database.ts";
 import { bands } from "../timetable/sky-oracle.ts";
@@ -74,7 +74,7 @@ describe("what is written", () => {
     const { scripts } = JSON.parse(read("package.json"));
     for (const page of [...pages, "docker-compose.yml", "CONTRIBUTING.md"]) {
       const text = read(page);
-      const said = [...text.matchAll(/(?:`|^ *\$? ?|&& |-- )carillon ([a-z]+)/gm)].map(([, verb]) => verb);
+      const said = [...text.matchAll(/(?:`|^ *\$? ?|&& |-- )carillon ([a-z-]+)/gm)].map(([, verb]) => verb);
       expect({ page, unknown: said.filter((verb) => !verbs.includes(verb ?? "")) }).toEqual({ page, unknown: [] });
       const run = [...text.matchAll(/\bnpm run ([a-z:]+)/g)].map(([, script]) => script ?? "");
       expect({ page, unknown: run.filter((script) => !Object.hasOwn(scripts, script)) }).toEqual({ page, unknown: [] });
@@ -125,11 +125,13 @@ describe("the image", () => {
 interface Example {
   readonly type: string;
   readonly timestamp: string;
-  readonly data: Record<string, unknown> & { readonly reminders?: readonly { id: string; user: string }[] };
+  readonly data: Record<string, unknown> & {
+    readonly reminders?: readonly ({ id: string; user: string } & Record<string, unknown>)[];
+  };
 }
 
 describe("docs/channels.md", () => {
-  const [single = "", batch = "", reply = ""] = blocksOf("docs/channels.md", "json");
+  const [single = "", batch = "", mixed = "", reply = ""] = blocksOf("docs/channels.md", "json");
   const [headers = ""] = blocksOf("docs/channels.md", "http");
   const header = (name: string) => new RegExp(`^${name}: (.*)$`, "m").exec(headers)?.[1];
   const secret = /whsec_[A-Za-z0-9+/]+=*/.exec(read("docs/channels.md"))?.[0] ?? "";
@@ -145,34 +147,42 @@ describe("docs/channels.md", () => {
       bucketId: String(data.bucket),
       groupNumber: Number(data.group),
       node: header("carillon-node") ?? "",
-      message: {
-        title: String(data.title),
-        body: String(data.body),
-        data: data.data,
-        image: null,
-        sound: null,
-        link: null,
-      },
       priority: "high",
     };
   }
 
-  const deliveryOf = (id: unknown, address: unknown): Delivery => ({
+  const messageOf = ({ data }: Pick<Example, "data">): Message => ({
+    title: String(data.title),
+    body: String(data.body),
+    data: data.data,
+    image: typeof data.image === "string" ? data.image : null,
+    sound: typeof data.sound === "string" ? data.sound : null,
+    link: typeof data.link === "string" ? data.link : null,
+  });
+  const deliveryOf = (id: unknown, address: unknown, message: Message): Delivery => ({
     deliveryId: String(id),
     attempt: 0,
     address: String(address),
     destinationId: 1,
     zone: null,
     locale: null,
-    message: momentOf(one).message,
+    message,
   });
 
   it("shows the bodies as they are sent", () => {
-    const body = momentBodies(momentOf(one)).single(deliveryOf(one.data.id, one.data.user));
+    const body = momentBodies(momentOf(one)).single(deliveryOf(one.data.id, one.data.user, messageOf(one)));
     expect(body.toString()).toBe(JSON.stringify(one));
     const many: Example = JSON.parse(batch);
-    const members = (many.data.reminders ?? []).map(({ id, user }) => deliveryOf(id, user));
+    const members = (many.data.reminders ?? []).map(({ id, user }) => deliveryOf(id, user, messageOf(many)));
     expect(members).toHaveLength(2);
+    expect(momentBodies(momentOf(many)).batch(members, 0).toString()).toBe(JSON.stringify(many));
+  });
+
+  it("shows a batch whose users read different words", () => {
+    const many: Example = JSON.parse(mixed);
+    const members = (many.data.reminders ?? []).map((reminder) =>
+      deliveryOf(reminder.id, reminder.user, messageOf("title" in reminder ? { data: reminder } : many)),
+    );
     expect(momentBodies(momentOf(many)).batch(members, 0).toString()).toBe(JSON.stringify(many));
   });
 
@@ -236,7 +246,7 @@ describe("docs/channels.md", () => {
       receiver.kill("SIGTERM");
       await exited;
     }
-    const { title } = someMoment.message;
+    const { title } = someMessage;
     expect(lines.slice(1)).toEqual([`alice: ${title}`, `bob: ${title}`]);
   });
 });

@@ -14,6 +14,8 @@ const verbs = [
   "import",
   "status",
   "sql",
+  "doctor",
+  "send-test",
   "preview",
   "explain",
   "plan",
@@ -33,7 +35,7 @@ describe("carillon", () => {
   it("lists its verbs", async () => {
     const { code, stdout } = await typed(["--help"]);
     expect(code).toBe(0);
-    const listed = [...stdout.matchAll(/^ {2}([a-z]+) /gm)].map(([, verb]) => verb);
+    const listed = [...stdout.matchAll(/^ {2}([a-z-]+) /gm)].map(([, verb]) => verb);
     expect(listed).toEqual([...verbs, "help"]);
   });
 

@@ -1,6 +1,14 @@
 import { fc, test } from "@fast-check/vitest";
 import { describe, expect, it } from "vitest";
-import { batchWebhookId, deliveryId, deliveryIds, webhookId, webPushTopic } from "../../src/reminder/delivery-id.ts";
+import {
+  apnsCollapseId,
+  apnsId,
+  batchWebhookId,
+  deliveryId,
+  deliveryIds,
+  webhookId,
+  webPushTopic,
+} from "../../src/reminder/delivery-id.ts";
 
 describe("deliveryId", () => {
   it("is the same on every node and in every release: receivers dedupe by it", () => {
@@ -48,5 +56,20 @@ describe("webhook ids", () => {
     expect(new Set(ids).size).toBe(5);
     expect(batchWebhookId(["a", "b"])).toBe(ids[0]);
     expect(ids[0]).toMatch(/^msg_b_[A-Za-z0-9_-]{22}$/);
+  });
+});
+
+describe("ids at Apple", () => {
+  const id = "d_a3TQ41OZ_QlW2-u9PbqxQg_9007199254740993_0";
+
+  it("are the same on every node and in every release: a repeat must replace the first", () => {
+    expect(apnsId(id)).toBe("dcd8e7fa-893d-50d6-a0c1-65b60379e593");
+    expect(apnsCollapseId(id)).toBe("6c4de57f7262136b2105094828ddf56fced448f62e6eea3765d2098961a10fc1");
+  });
+
+  test.prop([fc.string()])("have the forms that Apple takes", (deliveryId) => {
+    // version 5 and the variant of RFC 9562
+    expect(apnsId(deliveryId)).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+    expect(Buffer.byteLength(apnsCollapseId(deliveryId))).toBe(64);
   });
 });

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { removeEndpoint, saveEndpoints } from "../../src/store/endpoints.ts";
 import { outcomeStands, parkAfterTakeovers, recordOutcomes, unresolvedMembers } from "../../src/store/outcome.ts";
 import {
   createEngine,
@@ -10,6 +11,7 @@ import {
   recordOf,
   type SeededMoment,
 } from "../support/engine.ts";
+import { until } from "../support/world.ts";
 
 let engine: Engine;
 beforeAll(async () => {
@@ -151,6 +153,87 @@ describe("recordOutcomes", () => {
     expect(deferred).toMatchObject({ user_number: later.userNumber, attempt: 1, in_doubt: true, reason: "no reply" });
     expect(deferred?.wait_ms).toBeGreaterThan(30_000);
     expect(await engine.group(moment)).toMatchObject({ failed: 2, in_doubts: 1, delivered: 0 });
+  });
+
+  describe("gone, while the endpoint is registered again", () => {
+    const goneOf = (member: { readonly userNumber: string }) =>
+      engine.one<{ address: string; gone: boolean }>(
+        "select address, gone_at is not null as gone from carillon.endpoints where user_number = $1",
+        [member.userNumber],
+      );
+    const idOf = async ({ userNumber }: { readonly userNumber: string }) =>
+      (await engine.one<{ user_id: string }>("select user_id from carillon.users where user_number = $1", [userNumber]))
+        .user_id;
+
+    /** A chunk of one that was sent, and the record of the reply that its endpoint is gone. */
+    async function saidGone() {
+      const { moment, group, chunk } = await sent(1);
+      const [member] = chunk.members;
+      if (member === undefined) throw new Error("nobody");
+      const userId = await idOf(member);
+      const { address } = await goneOf(member);
+      const exceptions = { gone: [{ ...member, reason: "unregistered" }] };
+      const record = recordOf(group, chunk, { code: 11, exceptions });
+      const registered = { userId, channel: "memory", address, pointer: "" };
+      return { moment, member, record, registered };
+    }
+
+    it("after the intent: it stays, though its reply comes later", async () => {
+      const { member, record, registered } = await saidGone();
+      await saveEndpoints(engine.db, [registered]);
+      expect(await recordOutcomes(engine.db.pool, record)).toBe(true);
+      expect(await goneOf(member)).toMatchObject({ gone: false });
+    });
+
+    it("under its ordinal with another address: that one has nothing to do with the reply", async () => {
+      const { member, record, registered } = await saidGone();
+      await removeEndpoint(engine.db, registered.userId, 1);
+      const others = Array.from({ length: 20 }, (_, index) => ({ ...registered, address: `new-${index}` }));
+      await saveEndpoints(engine.db, others);
+      await recordOutcomes(engine.db.pool, record);
+      const gone = await engine.rows(
+        "select address from carillon.endpoints where user_number = $1 and gone_at is not null",
+        [member.userNumber],
+      );
+      expect(gone).toEqual([]);
+    });
+
+    it("under way when the reply is recorded: the record waits for it, and it stays", async () => {
+      const { member, record, registered } = await saidGone();
+      await using registering = await engine.begin();
+      await registering.client.query(
+        "update carillon.endpoints set registered_at = clock_timestamp() where user_number = $1",
+        [member.userNumber],
+      );
+      await using recording = await engine.begin();
+      const recorded = recordOutcomes(recording.client, record);
+      await engine.waits(recording);
+      await registering.commit();
+      expect(await recorded).toBe(true);
+      await recording.commit();
+      expect(await goneOf(member)).toMatchObject({ gone: false, address: registered.address });
+    });
+
+    it("looked before the reply was recorded, written after: it is back", async () => {
+      const { member, record, registered } = await saidGone();
+      await using recording = await engine.begin();
+      expect(await recordOutcomes(recording.client, record)).toBe(true);
+      const saved = saveEndpoints(engine.db, [registered]);
+      await until(async () => {
+        const waiting = `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
+          and query like 'with wanted as materialized%'`;
+        return (await engine.rows(waiting)).length > 0;
+      }, "the registration waits");
+      await recording.commit();
+      await saved;
+      expect(await goneOf(member)).toMatchObject({ gone: false });
+    });
+
+    it("before the intent: the reply is about it, and it goes", async () => {
+      const { member, record } = await saidGone();
+      await recordOutcomes(engine.db.pool, record);
+      expect(await goneOf(member)).toMatchObject({ gone: true });
+    });
   });
 
   it("deferred again: the new attempt, open for its next try, and once in doubt always in doubt", async () => {

@@ -19,7 +19,21 @@ export function claimedGroup(changed: Partial<ClaimedGroup> = {}): ClaimedGroup 
     paused: false,
     dense: false,
     smallPopulation: null,
-    topic: { topicId: 1, name: "live", title: "", body: "", data: null, deliveryMode: "at_least_once" },
+    topic: { ...plainTopic, topicId: 1, name: "live", deliveryMode: "at_least_once" },
     ...changed,
   };
 }
+
+/** What is not said of a topic. */
+const plainTopic = {
+  version: 1,
+  title: "",
+  body: "",
+  data: null,
+  image: null,
+  sound: null,
+  link: null,
+  locale: "en",
+  variants: null,
+  priority: "high",
+} as const;

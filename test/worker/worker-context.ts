@@ -8,6 +8,7 @@ import type { WorkerContext } from "../../src/worker/context.ts";
 import { DestinationBook } from "../../src/worker/destination-book.ts";
 import { Heartbeat } from "../../src/worker/heartbeat.ts";
 import { HeldGroup } from "../../src/worker/held-group.ts";
+import { MessageBook } from "../../src/worker/message-book.ts";
 import { PgClock } from "../../src/worker/pg-clock.ts";
 import { createStatements } from "../../src/worker/statements.ts";
 import { Window } from "../../src/worker/window.ts";
@@ -35,6 +36,7 @@ export async function workerContext(engine: Engine, changed: Partial<WorkerConte
     ),
     channels: new Map([["memory", createMemoryChannel()]]),
     destinations: new DestinationBook(engine.db, null),
+    messages: new MessageBook(),
     windows: { at_least_once: new Window(100), at_most_once: new Window(20) },
     leaseMs: testLeaseMs,
     sendTimeoutMs: 20_000,

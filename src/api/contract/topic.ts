@@ -1,10 +1,13 @@
 import { z } from "zod";
-import { coded, freeJson, slugText, text } from "./contract.ts";
+import { coded, slugText } from "./contract.ts";
+import { canonicalLocaleText, texts, variants } from "./message.ts";
 
 const settings = {
-  title: text(0, 1000).optional(),
-  body: text(0, 10_000).optional(),
-  data: freeJson.optional(),
+  ...texts,
+  /** the language that these texts are written in */
+  locale: canonicalLocaleText.optional(),
+  variants: variants.optional(),
+  priority: z.enum(["high", "normal"]).optional(),
   deliveryMode: z.enum(["at_least_once", "at_most_once"]).optional(),
   expiresAfterMs: z.number().int().min(1000).max(604_800_000).optional(),
   catchUp: z.enum(["skip", "latest", "all"]).optional(),

@@ -1,8 +1,12 @@
 import { pauseTopic, resumeTopic } from "../../store/halt.ts";
 import { createTopic, listTopics, patchTopic, readTopic } from "../../store/topics.ts";
+import { assertZone } from "../../timetable/civil-time.ts";
+import { parseInstant } from "../../timetable/rule-check.ts";
 import { namePath, page, parser } from "../contract/contract.ts";
+import { messagePreview } from "../contract/message.ts";
 import { newTopic, topicPatch } from "../contract/topic.ts";
 import type { ApiDeps } from "../deps.ts";
+import { previewMessage } from "../message-preview.ts";
 import { type Route, route } from "../route.ts";
 import { pageOf } from "./page.ts";
 
@@ -40,6 +44,20 @@ export function topicRoutes({ db }: ApiDeps): Route[] {
       params,
       body: parser(topicPatch),
       run: async ({ params: { name }, body }) => ({ status: 200, body: await patchTopic(db, name, body) }),
+    }),
+    route({
+      method: "post",
+      path: "/topics/:name/preview-message",
+      // it shows a user's zone and language
+      scope: "admin",
+      params,
+      body: parser(messagePreview),
+      run: async ({ params: { name }, body: { userId, zone = null, locale = null, at } }) => {
+        const atMs = at === undefined ? null : Date.parse(parseInstant(at, "/at"));
+        if (zone !== null) assertZone(zone, "/zone");
+        const whose = userId === undefined ? { zone, locale } : { userId };
+        return { status: 200, body: await previewMessage(db, name, whose, atMs) };
+      },
     }),
     route({
       method: "post",

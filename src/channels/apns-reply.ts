@@ -1,0 +1,186 @@
+import { CarillonError, unreachable } from "../errors.ts";
+import { accepted, type Outcome } from "./channel.ts";
+import type { Ending, Reply } from "./lane.ts";
+import { retryAfterMs } from "./retry-after.ts";
+
+/** What a documented reason makes of a delivery. */
+type Verdict =
+  /** the device or the app on it is no more, for all that Apple knows */
+  | "gone"
+  /** this message, or how it was put, is refused */
+  | "rejected"
+  /** the key, the team or the app's name is refused, whatever the message */
+  | "auth"
+  /** refused now and not for good: certainly not accepted */
+  | "retry"
+  /** Apple does not say whether it had taken the message before it failed */
+  | "in_doubt";
+
+/**
+ * Apple's reasons ("Handling notification responses from APNs", table of response error strings), and the one that
+ * Apple's servers spell otherwise than its documents (BadEnvironmentKeyInToken).
+ */
+export const apnsReasons: Readonly<Record<string, Verdict>> = {
+  BadDeviceToken: "gone",
+  DeviceTokenNotForTopic: "gone",
+  Unregistered: "gone",
+  ExpiredToken: "gone",
+
+  BadCollapseId: "rejected",
+  BadExpirationDate: "rejected",
+  BadMessageId: "rejected",
+  BadPriority: "rejected",
+  DuplicateHeaders: "rejected",
+  InvalidPushType: "rejected",
+  MissingDeviceToken: "rejected",
+  PayloadEmpty: "rejected",
+  PayloadTooLarge: "rejected",
+  BadPath: "rejected",
+  MethodNotAllowed: "rejected",
+
+  // Of the destination and not of the message: set right, the same reminder can still be sent.
+  BadTopic: "auth",
+  MissingTopic: "auth",
+  TopicDisallowed: "auth",
+  BadCertificate: "auth",
+  BadCertificateEnvironment: "auth",
+  ExpiredProviderToken: "auth",
+  Forbidden: "auth",
+  InvalidProviderToken: "auth",
+  MissingProviderToken: "auth",
+  UnrelatedKeyIdInToken: "auth",
+  BadEnvironmentKeyIdInToken: "auth",
+  BadEnvironmentKeyInToken: "auth",
+
+  IdleTimeout: "retry",
+  TooManyRequests: "retry",
+  TooManyProviderTokenUpdates: "retry",
+
+  InternalServerError: "in_doubt",
+  ServiceUnavailable: "in_doubt",
+  Shutdown: "in_doubt",
+};
+
+/** Apple names no time; a team that changed its token too often is refused until enough of it has passed. */
+const tokenUpdatesWaitMs = 60_000;
+const wordLengthMax = 60;
+
+/** Apple's answer to a request that it did not accept. */
+interface Refusal {
+  readonly reason: string | null;
+  /** epoch milliseconds; of 410 only: when Apple last found that the token is no more */
+  readonly timestampMs: number | null;
+}
+
+/**
+ * What became of one request.
+ *
+ * @param registeredAtMs epoch milliseconds at which the endpoint was registered (last); null: not known. A token that
+ *   was registered after Apple found it dead is alive again, and stays
+ * @param nowMs epoch milliseconds, for a Retry-After that is a date
+ */
+export function apnsOutcome(ending: Ending, registeredAtMs: number | null, nowMs: number): Outcome {
+  if (ending.kind !== "answered") return unanswered(ending);
+  const { reply } = ending;
+  const { status } = reply;
+  if (status >= 200 && status < 300) return accepted;
+  const refusal = refusalIn(reply.body);
+  const reason = refusal.reason ?? `answered ${status}`;
+  const waitMs = retryAfterMs(reply.retryAfter, reply.date, nowMs);
+  const wait = waitMs === null ? {} : { retryAfterMs: waitMs };
+  const verdict = verdictOf(status, refusal.reason);
+  switch (verdict) {
+    case "gone":
+      return isRegisteredSince(refusal, registeredAtMs)
+        ? { kind: "rejected", reason: `${reason}, but the token was registered again since`, status }
+        : { kind: "gone", reason, status };
+    case "retry":
+      return refusal.reason === "TooManyProviderTokenUpdates"
+        ? { kind: "retry", reason, status, retryAfterMs: waitMs ?? tokenUpdatesWaitMs }
+        : { kind: "retry", reason, status, ...wait };
+    case "in_doubt":
+      return { kind: "in_doubt", reason, status, ...wait };
+    case "rejected":
+    case "auth":
+      return { kind: verdict, reason, status };
+    default:
+      return unreachable(verdict);
+  }
+}
+
+/** Whether the provider token was too old: it is certain that nothing was accepted, and a new one may do. */
+export function saysTokenExpired(ending: Ending): boolean {
+  return (
+    ending.kind === "answered" &&
+    ending.reply.status === 403 &&
+    refusalIn(ending.reply.body).reason === "ExpiredProviderToken"
+  );
+}
+
+/** A reason that Apple does not document goes by the status that it came with. */
+function verdictOf(status: number, reason: string | null): Verdict {
+  if (status >= 500) return "in_doubt";
+  if (reason !== null && Object.hasOwn(apnsReasons, reason)) return apnsReasons[reason] ?? "rejected";
+  switch (status) {
+    case 401:
+    case 403:
+      return "auth";
+    case 408:
+      return "in_doubt";
+    case 410:
+      return "gone";
+    case 429:
+      return "retry";
+    default:
+      return "rejected";
+  }
+}
+
+function isRegisteredSince({ timestampMs }: Refusal, registeredAtMs: number | null): boolean {
+  return timestampMs !== null && registeredAtMs !== null && registeredAtMs > timestampMs;
+}
+
+function unanswered(ending: Exclude<Ending, { kind: "answered" }>): Outcome {
+  switch (ending.kind) {
+    case "held_back":
+      return { kind: "retry", reason: "held_back" };
+    case "unsent":
+      // The guard will not think otherwise at the next try.
+      return isHostile(ending.error)
+        ? { kind: "rejected", reason: `refused by the egress guard: ${printable(ending.error.message)}` }
+        : { kind: "retry", reason: `not sent: ${wordsOf(ending.error)}` };
+    case "broken_off":
+      return { kind: "in_doubt", reason: `no reply: ${wordsOf(ending.error)}` };
+    default:
+      return unreachable(ending);
+  }
+}
+
+function isHostile(error: Error): boolean {
+  return error instanceof CarillonError && error.code === "hostile_url";
+}
+
+function refusalIn(body: Reply["body"]): Refusal {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(body.toString("utf8"));
+  } catch {
+    return { reason: null, timestampMs: null };
+  }
+  if (typeof parsed !== "object" || parsed === null) return { reason: null, timestampMs: null };
+  const { reason, timestamp } = parsed as { reason?: unknown; timestamp?: unknown };
+  return {
+    reason: typeof reason === "string" && reason !== "" ? printable(reason) : null,
+    timestampMs: typeof timestamp === "number" && Number.isFinite(timestamp) ? timestamp : null,
+  };
+}
+
+/** Words from outside go into our ledger and on screens: short, and printable ASCII only. */
+function printable(words: string): string {
+  return words.slice(0, wordLengthMax).replace(/[^\x20-\x7e]/g, "?");
+}
+
+/** Codes say it without the addresses that messages carry. */
+function wordsOf(error: Error): string {
+  return "code" in error && typeof error.code === "string" ? error.code : printable(error.message);
+}

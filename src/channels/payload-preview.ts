@@ -1,0 +1,7 @@
+import type { ChannelName, Delivery, Moment } from "./channel.ts";
+import { momentBodies } from "./webhook-body.ts";
+
+/** How each channel that sends something would put a delivery, to be looked at before it is sent. */
+export const payloadPreviews: Partial<Record<ChannelName, (moment: Moment, delivery: Delivery) => unknown>> = {
+  webhook: (moment, delivery) => JSON.parse(momentBodies(moment).single(delivery).toString()),
+};
