@@ -26,6 +26,8 @@ export interface Config {
     readonly connectionsPerHost: number;
     /** certificates in PEM of authorities that are trusted beside Node's own; null: none */
     readonly ca: string | null;
+    /** push services beside the known ones: host names, or `*.` and a name for all below it */
+    readonly webPushHosts: readonly string[];
   };
   readonly lease: { readonly leaseMs: number; readonly heartbeatMs: number; readonly sweepMs: number };
   readonly planner: { readonly leadMs: number; readonly horizonMs: number; readonly groupTarget: number };
@@ -81,6 +83,7 @@ const settings = z.object({
   CARILLON_ALLOW_PRIVATE_ENDPOINTS: yesOrNo("CARILLON_ALLOW_PRIVATE_ENDPOINTS"),
   CARILLON_ALLOW_LOOPBACK: yesOrNo("CARILLON_ALLOW_LOOPBACK"),
   CARILLON_CA_FILE: z.string().optional(),
+  CARILLON_WEB_PUSH_HOSTS: hosts("CARILLON_WEB_PUSH_HOSTS"),
 });
 type Settings = z.infer<typeof settings>;
 
@@ -111,6 +114,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
       allowLoopback: read.CARILLON_ALLOW_LOOPBACK,
       connectionsPerHost: read.CARILLON_CONNECTIONS_PER_HOST,
       ca,
+      webPushHosts: read.CARILLON_WEB_PUSH_HOSTS,
     },
     lease: {
       leaseMs: read.CARILLON_LEASE_MS,
@@ -240,6 +244,24 @@ function yesOrNo(name: string) {
   return z
     .stringbool({ truthy: ["true", "1", "yes"], falsy: ["false", "0", "no"], error: `${name} must be true or false.` })
     .default(false);
+}
+
+/** A host name; `*.` before it needs at least two labels, since `*.com` would be the whole world. */
+const hostPattern = /^(?:\*\.(?=[^.]+\.))?[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63})*$/;
+
+function hosts(name: string) {
+  return z
+    .string()
+    .default("")
+    .transform((text) =>
+      text
+        .split(",")
+        .map((host) => host.trim().toLowerCase())
+        .filter((host) => host !== ""),
+    )
+    .refine((given) => given.every((host) => hostPattern.test(host)), {
+      error: `${name} must be host names with commas between them, such as push.example.com,*.push.example.org.`,
+    });
 }
 
 function isPostgresUrl(text: string): boolean {

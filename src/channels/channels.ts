@@ -1,8 +1,9 @@
 import type { Config } from "../config.ts";
 import { createApnsChannel } from "./apns.ts";
 import type { Channel, OnReply } from "./channel.ts";
-import type { EgressPolicy } from "./egress-guard.ts";
 import { createFcmChannel } from "./fcm.ts";
+import { createWebPushChannel } from "./web-push.ts";
+import type { PushPolicy } from "./web-push-subscription.ts";
 import { createWebhookChannel } from "./webhook.ts";
 
 /**
@@ -14,10 +15,16 @@ export function createChannels(config: Config, watch: { readonly onReply?: OnRep
   const policy = egressPolicy(config);
   const { connectionsPerHost } = config.egress;
   const common = { policy, ca: config.egress.ca ?? undefined, ...watch };
-  return [createWebhookChannel({ connectionsPerHost, ...common }), createFcmChannel(common), createApnsChannel(common)];
+  return [
+    createWebhookChannel({ connectionsPerHost, ...common }),
+    createFcmChannel(common),
+    createApnsChannel(common),
+    createWebPushChannel({ connectionsPerHost, ...common }),
+  ];
 }
 
 /** What a node with this configuration may dial. */
-export function egressPolicy({ egress }: Pick<Config, "egress">): EgressPolicy {
-  return { allowLoopback: egress.allowLoopback, allowPrivate: egress.allowPrivateEndpoints };
+export function egressPolicy({ egress }: Pick<Config, "egress">): PushPolicy {
+  const { allowLoopback, allowPrivateEndpoints: allowPrivate, webPushHosts: pushHosts } = egress;
+  return { allowLoopback, allowPrivate, pushHosts };
 }
