@@ -23,6 +23,8 @@ export interface Config {
     readonly allowPrivateEndpoints: boolean;
     readonly allowLoopback: boolean;
     readonly connectionsPerHost: number;
+    /** push services beside the known ones: host names, or `*.` and a name for all below it */
+    readonly webPushHosts: readonly string[];
   };
   readonly lease: { readonly leaseMs: number; readonly heartbeatMs: number; readonly sweepMs: number };
   readonly planner: { readonly leadMs: number; readonly horizonMs: number; readonly groupTarget: number };
@@ -77,6 +79,7 @@ const settings = z.object({
   CARILLON_CONNECTIONS_PER_HOST: whole("CARILLON_CONNECTIONS_PER_HOST", 64, 1, 1024),
   CARILLON_ALLOW_PRIVATE_ENDPOINTS: yesOrNo("CARILLON_ALLOW_PRIVATE_ENDPOINTS"),
   CARILLON_ALLOW_LOOPBACK: yesOrNo("CARILLON_ALLOW_LOOPBACK"),
+  CARILLON_WEB_PUSH_HOSTS: hosts("CARILLON_WEB_PUSH_HOSTS"),
 });
 type Settings = z.infer<typeof settings>;
 
@@ -105,6 +108,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
       allowPrivateEndpoints: read.CARILLON_ALLOW_PRIVATE_ENDPOINTS,
       allowLoopback: read.CARILLON_ALLOW_LOOPBACK,
       connectionsPerHost: read.CARILLON_CONNECTIONS_PER_HOST,
+      webPushHosts: read.CARILLON_WEB_PUSH_HOSTS,
     },
     lease: {
       leaseMs: read.CARILLON_LEASE_MS,
@@ -215,6 +219,24 @@ function yesOrNo(name: string) {
   return z
     .stringbool({ truthy: ["true", "1", "yes"], falsy: ["false", "0", "no"], error: `${name} must be true or false.` })
     .default(false);
+}
+
+/** A host name; `*.` before it needs at least two labels, since `*.com` would be the whole world. */
+const hostPattern = /^(?:\*\.(?=[^.]+\.))?[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63})*$/;
+
+function hosts(name: string) {
+  return z
+    .string()
+    .default("")
+    .transform((text) =>
+      text
+        .split(",")
+        .map((host) => host.trim().toLowerCase())
+        .filter((host) => host !== ""),
+    )
+    .refine((given) => given.every((host) => hostPattern.test(host)), {
+      error: `${name} must be host names with commas between them, such as push.example.com,*.push.example.org.`,
+    });
 }
 
 function isPostgresUrl(text: string): boolean {

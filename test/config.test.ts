@@ -25,7 +25,7 @@ describe("readConfig", () => {
       databaseUrl: null,
       secretKey: null,
       http: { host: "127.0.0.1", port: 8080 },
-      egress: { allowPrivateEndpoints: false, allowLoopback: false, connectionsPerHost: 64 },
+      egress: { allowPrivateEndpoints: false, allowLoopback: false, connectionsPerHost: 64, webPushHosts: [] },
       lease: { leaseMs: 8000, heartbeatMs: 1000, sweepMs: 2000 },
       planner: { leadMs: 10_000, horizonMs: 3_600_000, groupTarget: 5000 },
       worker: {
@@ -59,6 +59,29 @@ describe("readConfig", () => {
     expect(requireDatabaseUrl(config)).toBe("postgres://u:p@db/carillon");
     expect(requireSecretKey(config)).toEqual(new Uint8Array(32).fill(7));
     expect(config).toMatchObject({ http: { port: 0 }, egress: { allowLoopback: true } });
+  });
+
+  it("reads the push services that are added", () => {
+    const config = readConfig({ CARILLON_WEB_PUSH_HOSTS: "push.example.com, *.Push.example.org,fakes," });
+    expect(config.egress.webPushHosts).toEqual(["push.example.com", "*.push.example.org", "fakes"]);
+  });
+
+  it.each([
+    "*",
+    "*.com",
+    "*.",
+    "*example.com",
+    "a.*.example.com",
+    "https://x.example",
+    "x.example:443",
+    "x.example/",
+    ".example.com",
+    "example.com.",
+    "a b",
+  ])("refuses %j as a push service", (host) => {
+    expect(mistakesOf({ CARILLON_WEB_PUSH_HOSTS: `push.example.com,${host}` })).toEqual([
+      expect.stringMatching(/CARILLON_WEB_PUSH_HOSTS must be host names/),
+    ]);
   });
 
   it("names this process where nobody else does", () => {

@@ -1,7 +1,8 @@
 import type { Config } from "../config.ts";
 import { createApnsChannel } from "./apns.ts";
 import type { Channel, OnReply } from "./channel.ts";
-import type { EgressPolicy } from "./egress-guard.ts";
+import { createWebPushChannel } from "./web-push.ts";
+import type { PushPolicy } from "./web-push-subscription.ts";
 import { createWebhookChannel } from "./webhook.ts";
 
 /**
@@ -12,10 +13,15 @@ import { createWebhookChannel } from "./webhook.ts";
 export function createChannels(config: Config, watch: { readonly onReply?: OnReply } = {}): readonly Channel[] {
   const policy = egressPolicy(config);
   const { connectionsPerHost } = config.egress;
-  return [createWebhookChannel({ policy, connectionsPerHost, ...watch }), createApnsChannel({ policy, ...watch })];
+  return [
+    createWebhookChannel({ policy, connectionsPerHost, ...watch }),
+    createApnsChannel({ policy, ...watch }),
+    createWebPushChannel({ policy, connectionsPerHost, ...watch }),
+  ];
 }
 
 /** What a node with this configuration may dial. */
-export function egressPolicy({ egress }: Pick<Config, "egress">): EgressPolicy {
-  return { allowLoopback: egress.allowLoopback, allowPrivate: egress.allowPrivateEndpoints };
+export function egressPolicy({ egress }: Pick<Config, "egress">): PushPolicy {
+  const { allowLoopback, allowPrivateEndpoints: allowPrivate, webPushHosts: pushHosts } = egress;
+  return { allowLoopback, allowPrivate, pushHosts };
 }

@@ -32,6 +32,14 @@ export function webhookId(deliveryId: string): string {
 }
 
 /**
+ * The `Topic` of a Web Push message: constant over its attempts, so that a push service replaces one that it still
+ * holds (RFC 8030, 5.4: 32 characters of base64url at most; these are 24 bytes of the id's SHA-256).
+ */
+export function webPushTopic(deliveryId: string): string {
+  return createHash("sha256").update(deliveryId).digest().subarray(0, 24).toString("base64url");
+}
+
+/**
  * The `webhook-id` of a request with several reminders: a hash of its delivery ids in their order. A smaller retry is
  * another request with another id, which is why receivers of batches dedupe by reminder.
  */
