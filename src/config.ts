@@ -1,3 +1,4 @@
+import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { z } from "zod";
@@ -25,6 +26,8 @@ export interface Config {
     readonly connectionsPerHost: number;
     /** push services beside the known ones: host names, or `*.` and a name for all below it */
     readonly webPushHosts: readonly string[];
+    /** certificates in PEM of authorities that are trusted beside Node's own; null: none */
+    readonly ca: string | null;
   };
   readonly lease: { readonly leaseMs: number; readonly heartbeatMs: number; readonly sweepMs: number };
   readonly planner: { readonly leadMs: number; readonly horizonMs: number; readonly groupTarget: number };
@@ -80,6 +83,7 @@ const settings = z.object({
   CARILLON_ALLOW_PRIVATE_ENDPOINTS: yesOrNo("CARILLON_ALLOW_PRIVATE_ENDPOINTS"),
   CARILLON_ALLOW_LOOPBACK: yesOrNo("CARILLON_ALLOW_LOOPBACK"),
   CARILLON_WEB_PUSH_HOSTS: hosts("CARILLON_WEB_PUSH_HOSTS"),
+  CARILLON_CA_FILE: z.string().optional(),
 });
 type Settings = z.infer<typeof settings>;
 
@@ -96,6 +100,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
   const read = parsed.data;
   const mistakes: string[] = [];
   const secretKey = readSecretKey(read, mistakes);
+  const ca = readAuthorities(read, mistakes);
   mistakes.push(...contradictions(read));
   if (mistakes.length > 0) throw mistaken(mistakes);
   return {
@@ -109,6 +114,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
       allowLoopback: read.CARILLON_ALLOW_LOOPBACK,
       connectionsPerHost: read.CARILLON_CONNECTIONS_PER_HOST,
       webPushHosts: read.CARILLON_WEB_PUSH_HOSTS,
+      ca,
     },
     lease: {
       leaseMs: read.CARILLON_LEASE_MS,
@@ -180,7 +186,7 @@ function readSecretKey(read: Settings, mistakes: string[]): Uint8Array | null {
     return null;
   }
   const name = file === undefined ? "CARILLON_SECRET_KEY" : "The file that CARILLON_SECRET_KEY_FILE names";
-  const text = file === undefined ? inline : readText(file, mistakes);
+  const text = file === undefined ? inline : readText("CARILLON_SECRET_KEY_FILE", file, mistakes);
   if (text === undefined) return null;
   const key = Buffer.from(text.trim(), "base64");
   // Node ignores what isn't base64, so only what comes out the same way was meant so
@@ -191,12 +197,31 @@ function readSecretKey(read: Settings, mistakes: string[]): Uint8Array | null {
   return null;
 }
 
-function readText(file: string, mistakes: string[]): string | undefined {
+/** Node takes any text as authorities, and trusts nobody more where it holds none. */
+function readAuthorities({ CARILLON_CA_FILE: file }: Settings, mistakes: string[]): string | null {
+  if (file === undefined) return null;
+  const text = readText("CARILLON_CA_FILE", file, mistakes);
+  if (text === undefined) return null;
+  const certificates = text.match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g) ?? [];
+  if (certificates.length > 0 && certificates.every(isCertificate)) return certificates.join("\n");
+  mistakes.push("The file that CARILLON_CA_FILE names must hold certificates in PEM.");
+  return null;
+}
+
+function isCertificate(pem: string): boolean {
+  try {
+    return new X509Certificate(pem).raw.length > 0;
+  } catch {
+    return false;
+  }
+}
+
+function readText(name: string, file: string, mistakes: string[]): string | undefined {
   try {
     return readFileSync(file, "utf8");
   } catch (error) {
     const why = error instanceof Error && "code" in error ? ` (${error.code})` : "";
-    mistakes.push(`The file that CARILLON_SECRET_KEY_FILE names can't be read: ${file}${why}.`);
+    mistakes.push(`The file that ${name} names can't be read: ${file}${why}.`);
     return undefined;
   }
 }

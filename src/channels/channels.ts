@@ -13,9 +13,10 @@ import { createWebhookChannel } from "./webhook.ts";
 export function createChannels(config: Config, watch: { readonly onReply?: OnReply } = {}): readonly Channel[] {
   const policy = egressPolicy(config);
   const { connectionsPerHost } = config.egress;
+  const ca = config.egress.ca ?? undefined;
   return [
-    createWebhookChannel({ policy, connectionsPerHost, ...watch }),
-    createApnsChannel({ policy, ...watch }),
+    createWebhookChannel({ policy, connectionsPerHost, ca, ...watch }),
+    createApnsChannel({ policy, ca, ...watch }),
     createWebPushChannel({ policy, connectionsPerHost, ...watch }),
   ];
 }
