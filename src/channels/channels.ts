@@ -17,7 +17,7 @@ export function createChannels(config: Config, watch: { readonly onReply?: OnRep
   return [
     createWebhookChannel({ policy, connectionsPerHost, ca, ...watch }),
     createApnsChannel({ policy, ca, ...watch }),
-    createWebPushChannel({ policy, connectionsPerHost, ...watch }),
+    createWebPushChannel({ policy, connectionsPerHost, ca, ...watch }),
   ];
 }
 

@@ -82,6 +82,7 @@ export class WebPushSending implements Source {
   }
 
   giveUp(ending: Ending): void {
+    if (this.#next < this.#items.length && this.#service.postsAnew(this, ending)) return;
     const left = this.#items.slice(this.#next);
     this.#next = this.#items.length;
     for (const item of left) this.#end(item, ending);

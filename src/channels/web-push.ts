@@ -10,10 +10,14 @@ export interface WebPushChannelOptions {
   readonly policy: PushPolicy;
   /** requests under way at one time to a push service that speaks HTTP/1.1 only */
   readonly connectionsPerHost: number;
+  /** HTTP/2 connections at one time to one push service; default 4 */
+  readonly sessionsPerHost?: number;
   /** look-up, TCP and TLS together; default 3,000 */
   readonly connectTimeoutMs?: number;
   /** epoch milliseconds, for tokens, TTL and dates; default the wall clock */
   readonly nowMs?: () => number;
+  /** authorities that are trusted beside Node's own: PEM */
+  readonly ca?: string | undefined;
   /** default DNS */
   readonly resolve?: Resolve;
   readonly onReply?: OnReply;
@@ -32,9 +36,14 @@ interface Identity {
  * (RFC 8292). Retries, back-off and circuits are the caller's.
  */
 export function createWebPushChannel(options: WebPushChannelOptions): Channel {
-  const { policy, connectionsPerHost, connectTimeoutMs = 3_000, nowMs = Date.now, resolve, onReply } = options;
+  const { policy, connectionsPerHost, sessionsPerHost = 4, connectTimeoutMs = 3_000, nowMs = Date.now } = options;
+  const { onReply } = options;
+  const ca = options.ca === undefined ? {} : { ca: options.ca };
+  const connector = (http2: boolean) => guardedConnector(policy, connectTimeoutMs, options.resolve, { http2, ...ca });
   const services = new PushServices({
-    connector: guardedConnector(policy, connectTimeoutMs, resolve),
+    http2: connector(true),
+    http1: connector(false),
+    sessionsPerHost,
     connectionsPerHost,
   });
   const identities = new Map<number, Identity>();

@@ -1,6 +1,7 @@
 import type { Channel } from "../../src/channels/channel.ts";
 import { newVapidPair } from "../../src/channels/credentials.ts";
 import { createWebPushChannel } from "../../src/channels/web-push.ts";
+import { createAuthority } from "../../src/fakes/certificate.ts";
 import { type Answer, type ChannelUnderTest, describeChannel } from "./conformance.ts";
 import { type PushAnswer, PushServer } from "./push-server.ts";
 
@@ -30,10 +31,15 @@ function byName(channel: Channel, server: PushServer): Channel {
   };
 }
 
-async function webPushUnderTest(): Promise<ChannelUnderTest> {
+const authority = createAuthority();
+const credentials = authority.issue(["127.0.0.1"]);
+
+async function webPushUnderTest(speaks: "http" | "https" | "h2"): Promise<ChannelUnderTest> {
   const answers = new Map<string, Answer>();
-  const server = await PushServer.start({ answer: (user) => answered[answers.get(user) ?? "accept"] });
-  const channel = createWebPushChannel({ policy: { allowLoopback: true }, connectionsPerHost: 8 });
+  const answer = (user: string) => answered[answers.get(user) ?? "accept"];
+  const server = await PushServer.start({ speaks, credentials, answer });
+  const options = { policy: { allowLoopback: true }, connectionsPerHost: 8, ca: authority.ca };
+  const channel = createWebPushChannel(options);
   return {
     channel: byName(channel, server),
     destination: {
@@ -54,4 +60,6 @@ async function webPushUnderTest(): Promise<ChannelUnderTest> {
   };
 }
 
-describeChannel("web-push over HTTP/1.1", webPushUnderTest);
+describeChannel("web-push over HTTP/2", () => webPushUnderTest("h2"));
+describeChannel("web-push over HTTP/1.1", () => webPushUnderTest("https"));
+describeChannel("web-push without TLS", () => webPushUnderTest("http"));

@@ -6,6 +6,7 @@ import type { Delivery, Message, WebPushDestination } from "../../src/channels/c
 import { newVapidPair } from "../../src/channels/credentials.ts";
 import { createWebPushChannel, type WebPushChannelOptions } from "../../src/channels/web-push.ts";
 import { plaintextBytesMax } from "../../src/channels/web-push-encryption.ts";
+import { createAuthority } from "../../src/fakes/certificate.ts";
 import { webPushTopic } from "../../src/reminder/delivery-id.ts";
 import { Browser } from "./browser.ts";
 import { deliveriesTo, sendAll, someMessage, someMoment } from "./conformance.ts";
@@ -171,6 +172,39 @@ describe("the Web Push channel", () => {
     const { outcomes, settled } = await sending;
     expect(settled.every((times) => times === 1)).toBe(true);
     expect(outcomes.filter((outcome) => outcome?.kind === "accepted")).toHaveLength(100);
+  });
+
+  it("finds out what each push service speaks, and sends nothing twice for that", async () => {
+    const authority = createAuthority();
+    const credentials = authority.issue(["127.0.0.1"]);
+    await using modern = await PushServer.start({ speaks: "h2", credentials });
+    await using plain = await PushServer.start({ speaks: "https", credentials });
+    await using channel = channelOf({ ca: authority.ca });
+    const users = Array.from({ length: 40 }, (_, index) => `u-${index}`);
+    for (let round = 1; round <= 2; round += 1) {
+      const addresses = users.flatMap((user) => [modern.subscription(user), plain.subscription(user)]);
+      const { outcomes } = await sendAll(channel, destination, deliveriesTo(...addresses));
+      expect(outcomes.every((outcome) => outcome?.kind === "accepted")).toBe(true);
+      for (const [server, version] of [
+        [modern, "2.0"],
+        [plain, "1.1"],
+      ] as const) {
+        expect(server.log.map(({ user }) => user).sort()).toEqual(
+          users.flatMap((user) => Array(round).fill(user)).sort(),
+        );
+        expect(new Set(server.log.map(({ httpVersion }) => httpVersion))).toEqual(new Set([version]));
+      }
+      await channel.warm(destination, new AbortController().signal);
+    }
+  });
+
+  it("trusts no push service whose certificate nobody vouches for", async () => {
+    const credentials = createAuthority().issue(["127.0.0.1"]);
+    await using server = await PushServer.start({ speaks: "h2", credentials });
+    await using channel = channelOf();
+    const { outcomes } = await sendAll(channel, destination, deliveriesAt(server, "alice"));
+    expect(outcomes[0]).toMatchObject({ kind: "retry", reason: expect.stringMatching(/^not sent: .*CERT|VERIFY/) });
+    expect(server.log).toEqual([]);
   });
 
   it("does not follow redirects", async () => {
