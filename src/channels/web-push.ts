@@ -78,6 +78,9 @@ export function createWebPushChannel(options: WebPushChannelOptions): Channel {
     name: "web-push",
     batchSize: () => 1,
 
+    // enough of the text to tell push services apart, without reading it whole
+    routeOf: (address) => /^\{"endpoint":"(https?:\/\/[^/"]+)/.exec(address)?.[1] ?? "",
+
     async warm(destination, signal) {
       // Where a group's subscriptions are is not known yet: most likely where the last ones were.
       if (destination !== null && closing === null) await services.warm(signal);

@@ -8,6 +8,11 @@ const silentAfter = 20;
 /** Then it is asked again after this, which doubles each time it stays silent. */
 const silenceMs = 2_000;
 const silenceMaxMs = 60_000;
+/**
+ * So many refusals in a row are about the credential, or about all that is sent; fewer may be about the endpoints, which
+ * come from outside: one that belongs to another project must not stop all others.
+ */
+const refusedAfter = 5;
 /** What is let through to find out whether it answers again. */
 const probes = 5;
 /** Whoever has not answered anything for so long is slow, and gets no more than its share of the window until it does. */
@@ -37,6 +42,8 @@ export class Circuit {
   #underWay = 0;
   /** sends since the last answer that ended without one */
   #unanswered = 0;
+  /** refusals of the credential, or to take anything now, since the last answer of another kind */
+  #refusals = 0;
   #silences = 0;
   /** monotonic; of the last answer, or of the first send after nothing was under way */
   #heardAtMs = 0;
@@ -93,15 +100,25 @@ export class Circuit {
   #learn(outcome: Outcome): void {
     if (outcome.kind === "accepted") this.#heard();
     else if (outcome.kind === "retry" && outcome.reason === heldBack) return;
-    else if (outcome.kind === "auth") this.#open("refused", outcome.reason, authWaitMs);
-    else if (asksToWait(outcome)) this.#open("asked to wait", outcome.reason, outcome.retryAfterMs);
-    else if (outcome.status === undefined && mayBeSilence[outcome.kind]) this.#heardNothing(outcome.reason);
+    else if (outcome.kind === "auth") this.#wasRefused("refused", outcome.reason, authWaitMs, false);
+    else if (asksToWait(outcome)) {
+      this.#wasRefused("asked to wait", outcome.reason, outcome.retryAfterMs, outcome.forAll === true);
+    } else if (outcome.status === undefined && mayBeSilence[outcome.kind]) this.#heardNothing(outcome.reason);
     else this.#heard();
+  }
+
+  #wasRefused(opening: Opening, reason: string, waitMs: number, forAll: boolean): void {
+    this.#heardAtMs = this.#monotonic();
+    this.#unanswered = 0;
+    this.#refusals += 1;
+    const failedProbe = this.#state !== null && this.#heardAtMs >= this.#openUntilMs;
+    if (forAll || failedProbe || this.#refusals >= refusedAfter) this.#open(opening, reason, waitMs);
   }
 
   #heard(): void {
     this.#heardAtMs = this.#monotonic();
     this.#unanswered = 0;
+    this.#refusals = 0;
     // what was sent before it opened may still be answered; only a probe's answer closes it
     if (this.#state === null || this.#heardAtMs < this.#openUntilMs) return;
     this.#state = null;
@@ -130,7 +147,7 @@ type Failed = Exclude<Outcome, { kind: "accepted" }>;
 type AsksToWait = Extract<Outcome, { kind: "retry" }> & { readonly retryAfterMs: number };
 
 function asksToWait(outcome: Failed): outcome is AsksToWait {
-  return outcome.kind === "retry" && outcome.forAll === true && outcome.retryAfterMs !== undefined;
+  return outcome.kind === "retry" && outcome.status !== undefined && outcome.retryAfterMs !== undefined;
 }
 
 /** Without a status: no reply came, or there was no connection. */

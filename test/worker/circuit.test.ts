@@ -35,16 +35,21 @@ describe("Circuit", () => {
       { kind: "rejected", reason: "no", status: 400 },
       { kind: "gone", reason: "no more", status: 410 },
       { kind: "in_doubt", reason: "answered 500", status: 500 },
-      { kind: "retry", reason: "answered 429", status: 429, retryAfterMs: 5000 },
+      { kind: "retry", reason: "answered 429", status: 429 },
       heldBack,
     ];
     for (const answer of answers) expect(send(500, answer)).toBe(500);
     expect(send(500, accepted)).toBe(500);
   });
 
-  it("opens at the first refused credential, for half a minute; then a few go, and an accepted one closes it", () => {
+  it("opens at five refusals of a credential in a row, for half a minute; then a few go, and an accepted one closes it", () => {
     const { circuit, send, pass } = at();
-    expect(send(1, refused)).toBe(1);
+    // single ones are about the endpoints
+    for (let others = 0; others < 100; others += 1) {
+      expect(send(4, refused)).toBe(4);
+      expect(send(1, accepted)).toBe(1);
+    }
+    expect(send(5, refused)).toBe(5);
     expect(circuit.state).toEqual({ opening: "refused", reason: "answered 401" });
     expect(send(500, accepted)).toBe(0);
     expect(circuit.waitMs).toBe(authWaitMs);
@@ -104,6 +109,18 @@ describe("Circuit", () => {
     expect(send(10, accepted)).toBe(10);
   });
 
+  it("takes five in a row that ask for a wait for a word about all", () => {
+    const { circuit, send } = at();
+    const busy: Outcome = { kind: "retry", reason: "QUOTA_EXCEEDED", status: 429, retryAfterMs: 60_000 };
+    send(4, busy);
+    send(1, accepted);
+    send(4, busy);
+    expect(circuit.state).toBeNull();
+    send(1, busy);
+    expect(circuit.state?.opening).toBe("asked to wait");
+    expect(circuit.waitMs).toBe(60_000);
+  });
+
   it("gives one that has stopped answering no more than its share, until it answers", () => {
     const { circuit, pass } = at();
     expect(circuit.admit(20)).toBe(20);
@@ -117,7 +134,7 @@ describe("Circuit", () => {
   it("is not closed by late answers to what was sent before it opened", () => {
     const { circuit } = at();
     circuit.admit(10);
-    circuit.settled([refused]);
+    circuit.settled(new Array<Outcome>(5).fill(refused));
     circuit.settled([accepted, accepted]);
     expect(circuit.isOpen).toBe(true);
     expect(circuit.admit(1)).toBe(0);
