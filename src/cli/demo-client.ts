@@ -37,20 +37,32 @@ export class DemoClient {
     await this.#post("/v1/topics", { name: this.#topic, ...topic });
   }
 
+  /** @param body as the API takes it, but for its name @returns the name that this run gives it */
+  async addDestination(channel: string, body: Readonly<Record<string, unknown>>): Promise<string> {
+    const name = `${channel}-${this.run}`;
+    await this.#post("/v1/destinations", { name, channel, ...body });
+    return name;
+  }
+
   /** Gives places a prayer timetable of this run's own. */
   async timetable(places: readonly PlaceOfTheWorld[], parameters: Readonly<Record<string, unknown>>): Promise<void> {
     await this.#post("/v1/timetables", { name: this.#timetable, kind: "prayer", parameters });
     await this.#post("/v1/places", { places: places.map((place) => ({ ...place, timetable: this.#timetable })) });
   }
 
-  /** Registers an endpoint for every user. @returns how long it took */
-  async register(users: readonly DemoUser[], progress: Progress): Promise<number> {
+  /** Registers an endpoint at the receiver for every user. @returns how long it took */
+  register(users: readonly DemoUser[], progress: Progress): Promise<number> {
+    return this.registerAt(users, ({ userId }) => ({ userId, destination: this.#destination }), progress);
+  }
+
+  /** @param endpointOf as the API takes it */
+  async registerAt<T extends DemoUser>(
+    users: readonly T[],
+    endpointOf: (user: T) => Readonly<Record<string, unknown>>,
+    progress: Progress,
+  ): Promise<number> {
     const startedAt = performance.now();
-    await this.#inChunks(users, progress, (chunk) =>
-      this.#post("/v1/endpoints", {
-        endpoints: chunk.map(({ userId }) => ({ userId, destination: this.#destination })),
-      }),
-    );
+    await this.#inChunks(users, progress, (chunk) => this.#post("/v1/endpoints", { endpoints: chunk.map(endpointOf) }));
     return performance.now() - startedAt;
   }
 

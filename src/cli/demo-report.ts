@@ -1,4 +1,5 @@
 import type { ReceivedReminder } from "../fakes/receiver-log.ts";
+import { percentile, rounded } from "./figures.ts";
 
 /**
  * The report of a demo run, computed from what the receiver logged and the list of users that were generated. Milliseconds
@@ -132,12 +133,4 @@ function maxOverMean(counts: readonly number[]): number {
   if (counts.length === 0) return 0;
   const mean = counts.reduce((sum, count) => sum + count, 0) / counts.length;
   return Math.round((Math.max(...counts) / mean) * 1000) / 1000;
-}
-
-function percentile(sorted: readonly number[], share: number): number {
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
-}
-
-function rounded(ms: number): number {
-  return Math.round(ms * 10) / 10;
 }

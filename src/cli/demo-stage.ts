@@ -5,6 +5,8 @@ import { join } from "node:path";
 import { startApiNode } from "../app.ts";
 import type { ClockReading } from "../clock.ts";
 import { readConfig } from "../config.ts";
+import type { ProviderChannel } from "../fakes/receiver-log.ts";
+import { type SpawnedProviders, spawnProviders } from "../fakes/spawned-providers.ts";
 import { type SpawnedReceiver, spawnWebhookReceiver } from "../fakes/spawned-receiver.ts";
 import type { Lifecycle } from "../lifecycle.ts";
 import { createLogger } from "../logger.ts";
@@ -29,6 +31,8 @@ export interface DemoStage {
   readonly receiver: SpawnedReceiver;
   /** the receiver's log */
   readonly logFile: string;
+  /** providers of push, where any were asked for, and their log */
+  readonly providers: { readonly running: SpawnedProviders; readonly logFile: string } | null;
   readonly client: DemoClient;
   /** deliveries that one worker may have under way */
   readonly window: number;
@@ -53,11 +57,21 @@ export async function buildStage(
     databaseUrl,
     clock: clockOptions,
     leadMs = demoLeadMs,
-  }: { readonly databaseUrl: string | null; readonly clock: ClockOptions; readonly leadMs?: number },
+    pushChannels = [],
+  }: {
+    readonly databaseUrl: string | null;
+    readonly clock: ClockOptions;
+    readonly leadMs?: number;
+    readonly pushChannels?: readonly ProviderChannel[];
+  },
 ): Promise<DemoStage> {
   const url = databaseUrl ?? (await startDatabase(lifecycle));
+  const directory = await mkdtemp(join(tmpdir(), "carillon-demo-"));
+  lifecycle.onStop("logs", () => rm(directory, { recursive: true, force: true }));
+  const providers = await startProviders(lifecycle, pushChannels, directory);
   const environment = {
     ...nodeEnvironment,
+    ...(providers === null ? {} : { CARILLON_CA_FILE: providers.caFile }),
     CARILLON_LEAD_MS: String(leadMs),
     DATABASE_URL: url,
     CARILLON_SECRET_KEY: randomBytes(32).toString("base64"),
@@ -85,9 +99,7 @@ export async function buildStage(
   await savePlaces(db, places, (index) => `/places/${index}`);
   say(`Imported ${places.length} cities of the world as places.`);
 
-  const logDirectory = await mkdtemp(join(tmpdir(), "carillon-demo-"));
-  lifecycle.onStop("receiver's log", () => rm(logDirectory, { recursive: true, force: true }));
-  const logFile = join(logDirectory, "received.ndjson");
+  const logFile = join(directory, "received.ndjson");
   const receiver = lifecycle.use("receiver", await spawnWebhookReceiver({ logFile, delayMs: receiverDelayMs }));
   const nodes = await Promise.all(
     nodeNames.map(async (name) =>
@@ -97,11 +109,23 @@ export async function buildStage(
       ),
     ),
   );
-  say(`Started ${nodes.length} nodes and a receiver that answers after ${receiverDelayMs} ms.`);
+  const also = pushChannels.length === 0 ? "" : `, and the push services ${pushChannels.join(", ")}`;
+  say(`Started ${nodes.length} nodes and a receiver that answers after ${receiverDelayMs} ms${also}.`);
 
   const api = await startApiNode({ config, lifecycle, logger }, { openOnLoopback: true });
   const client = new DemoClient(api.url, randomBytes(3).toString("hex"), lifecycle.stopping);
-  return { db, places, nodes, receiver, logFile, client, window: config.worker.window, clock, setClock };
+  return { db, places, nodes, receiver, logFile, providers, client, window: config.worker.window, clock, setClock };
+}
+
+/** Fakes that speak the providers' protocols over TLS, with an authority of their own. */
+async function startProviders(lifecycle: Lifecycle, channels: readonly ProviderChannel[], directory: string) {
+  if (channels.length === 0) return null;
+  const [logFile, caFile] = [join(directory, "pushed.ndjson"), join(directory, "ca.pem")];
+  const running = lifecycle.use(
+    "push services",
+    await spawnProviders({ channels, logFile, caFile, delayMs: receiverDelayMs }),
+  );
+  return { running, logFile, caFile };
 }
 
 async function startDatabase(lifecycle: Lifecycle): Promise<string> {

@@ -1,14 +1,15 @@
-import { Command, Option } from "commander";
-import { sleep } from "../clock.ts";
+import { Command, InvalidArgumentError, Option } from "commander";
 import { CarillonError } from "../errors.ts";
 import { readReceiverLog } from "../fakes/receiver-log.ts";
 import { type Lifecycle, runUntilSignal } from "../lifecycle.ts";
 import { createLogger } from "../logger.ts";
-import type { Database } from "../store/database.ts";
 import { inDoubtCount, ledgerImbalance } from "../store/invariants.ts";
-import { bucketOf, rescuedGroups } from "../store/rehearsal.ts";
+import { rescuedGroups } from "../store/rehearsal.ts";
 import { prayerTimes } from "../timetable/prayer.ts";
+import type { ChannelsReport } from "./channels-report.ts";
 import { type ClockOptions, instantOption, speedOption } from "./clock-options.ts";
+import { type DemoChannel, demoChannels, runChannels } from "./demo-channels.ts";
+import { whenClosed } from "./demo-closing.ts";
 import { type DemoReport, demoFaults, demoReport } from "./demo-report.ts";
 import { placesTable, runScenario, type ScenarioName, scenarioNames } from "./demo-scenario.ts";
 import { buildStage, demoLeadMs } from "./demo-stage.ts";
@@ -24,6 +25,7 @@ interface DemoOptions extends ClockOptions {
   readonly batch: number;
   readonly kill?: true;
   readonly scenario?: ScenarioName;
+  readonly channels?: readonly DemoChannel[];
   readonly json?: true;
   readonly databaseUrl?: string;
 }
@@ -49,13 +51,18 @@ export function demoCommand(): Command {
         .choices(scenarioNames)
         .conflicts(["kill", "now"]),
     )
+    .addOption(
+      new Option("--channels <names>", `users over several channels, of ${demoChannels.join(", ")}`)
+        .argParser(channelList)
+        .conflicts(["scenario", "kill", "now", "speed"]),
+    )
     .option("--now <instant>", "live at another time, such as 2027-03-28T00:30Z", instantOption)
     .option("--speed <n>", "so many times as fast as real time", speedOption)
     .option("--json", "print the report as one JSON object")
     .option("--database-url <url>", "use this database, which must be empty or from an earlier demo")
     .addHelpText(
       "after",
-      "\nExample:\n  $ carillon demo --users 200000 --batch 500 --json\n  $ carillon demo --scenario dst-night",
+      "\nExample:\n  $ carillon demo --users 200000 --batch 500 --json\n  $ carillon demo --scenario dst-night\n  $ carillon demo --channels fcm,apns,web-push,webhook",
     )
     .action(async (options: DemoOptions) => {
       const logger = createLogger("warn", "demo");
@@ -75,6 +82,13 @@ export function demoCommand(): Command {
 async function play(options: DemoOptions, lifecycle: Lifecycle): Promise<readonly string[]> {
   const print = (report: object, text: string) =>
     void process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : text);
+  if (options.channels !== undefined) {
+    const { users = usersOfTheDemo, batch, databaseUrl = null, channels } = options;
+    const { report, faults } = await runChannels({ channels, users, batch, databaseUrl }, lifecycle);
+    const { channels: each, ...figures } = report;
+    print(report, `${channelsTable(each)}${humanReport(figures)}`);
+    return faults;
+  }
   if (options.scenario === undefined) {
     const { report, faults } = await runDemo(options, lifecycle);
     print(report, humanReport(report));
@@ -125,7 +139,7 @@ async function runDemo(
   }
 
   const kill = await watch(stage, users.length, dueAtMs, options.kill === true, stopping);
-  const bucketIds = [await closed(db, scheduleId, stopping)];
+  const bucketIds = [await whenClosed(db, scheduleId, stopping)];
   await receiver.stop();
   const imbalance = await ledgerImbalance(db, bucketIds);
   const report = await demoReport(
@@ -169,12 +183,22 @@ function sayPrayerTimes(places: readonly PlaceOfTheWorld[], nowMs: number): void
   process.stderr.write(tableOf(["today's times", "fajr", "sunrise", "dhuhr", "asr", "maghrib", "isha"], rows));
 }
 
-async function closed(db: Database, scheduleId: string, stopping: AbortSignal): Promise<string> {
-  for (;;) {
-    const bucket = await bucketOf(db, scheduleId);
-    if (bucket?.closed === true) return bucket.bucketId;
-    await sleep(100, stopping);
-  }
+/** "fcm,apns", each once */
+function channelList(text: string): readonly DemoChannel[] {
+  const names = [...new Set(text.split(","))];
+  return names.map((name) => {
+    const channel = demoChannels.find((known) => known === name);
+    if (channel === undefined) throw new InvalidArgumentError(`Channels are ${demoChannels.join(", ")}.`);
+    return channel;
+  });
+}
+
+function channelsTable(channels: ChannelsReport["channels"]): string {
+  const [first = {}] = Object.values(channels);
+  return tableOf(
+    ["channel", ...Object.keys(first).map((name) => name.replaceAll("_", " "))],
+    Object.entries(channels).map(([name, figures]) => [name, ...Object.values(figures)]),
+  );
 }
 
 function humanReport(report: object): string {
