@@ -56,7 +56,8 @@ export class Http2Client implements AsyncDisposable {
         answered.reject(Object.assign(new Error("closed without an answer"), { rstCode: stream.rstCode }));
       }
     });
-    stream.end(body);
+    // node ends a GET by itself
+    if (!stream.writableEnded) stream.end(body);
     return answered.promise;
   }
 
