@@ -3,7 +3,6 @@ import { constants, type ServerHttp2Stream } from "node:http2";
 
 /** A connection to a provider, as it is seen from the provider's side. */
 export interface ProviderConnection {
-  readonly number: number;
   /** its SETTINGS_MAX_CONCURRENT_STREAMS, from now on */
   setMaxConcurrentStreams(streams: number): void;
   /**

@@ -46,7 +46,7 @@ export interface ProviderServerOptions<Answer extends string> {
   readonly maxConcurrentStreams?: number;
   /** how long each answer takes, default 0 */
   readonly delayMs?: number;
-  /** append-only, one line a message; several providers may share one file only by sharing the log */
+  /** append-only, one line a message: a path, or a log that several providers share and their starter closes */
   readonly log?: ReceiverLog | string;
   /** called for each message that is recorded, before it is answered; `accepted`: the device will show it */
   readonly onMessage?: (message: ProviderMessage, accepted: boolean) => void;

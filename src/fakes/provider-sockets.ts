@@ -150,7 +150,6 @@ export class ProviderSockets {
   #begin(http2: ServerHttp2Session): void {
     const remotePort = http2.socket.remotePort ?? 0;
     const session: Session = {
-      number: this.#connections,
       http2,
       setMaxConcurrentStreams: (streams) => {
         if (!http2.closed && !http2.destroyed) http2.settings(settingsOf(streams));
@@ -174,7 +173,6 @@ export class ProviderSockets {
   #http1Connection(request: IncomingMessage): ProviderConnection {
     const remotePort = request.socket.remotePort ?? 0;
     return {
-      number: 0,
       setMaxConcurrentStreams: () => {},
       goAway: () => this.#reset(remotePort),
       reset: () => this.#reset(remotePort),
