@@ -1,7 +1,6 @@
 import { webPushTopic } from "../reminder/delivery-id.ts";
 import type { Moment, OnReply, Outcome, SendRequest } from "./channel.ts";
 import type { Ending, Parcel, Source } from "./lane.ts";
-import { observed } from "./observed.ts";
 import type { PushService } from "./push-services.ts";
 import type { Vapid } from "./vapid.ts";
 import { encryptPush, plaintextBytesMax } from "./web-push-encryption.ts";
@@ -20,6 +19,14 @@ export interface PushItem {
   readonly subscription: PushSubscription;
 }
 
+/** How a destination's messages are signed, and who is told of the answers. */
+export interface PushRoute {
+  readonly vapid: Vapid;
+  /** epoch milliseconds */
+  readonly nowMs: () => number;
+  readonly onReply: OnReply | undefined;
+}
+
 /**
  * The part of one `send` that goes to one push service. A message is encrypted when a connection is free for it and not
  * before: what is held back costs nothing.
@@ -28,28 +35,17 @@ export class WebPushSending implements Source {
   readonly #request: SendRequest;
   readonly #service: PushService;
   readonly #items: readonly PushItem[];
-  readonly #vapid: Vapid;
-  readonly #nowMs: () => number;
-  readonly #onReply: OnReply | undefined;
+  readonly #route: PushRoute;
   readonly #fixedHeaders: readonly string[];
   readonly #done = Promise.withResolvers<void>();
   #next = 0;
   #unsettled: number;
 
-  constructor(
-    request: SendRequest,
-    service: PushService,
-    items: readonly PushItem[],
-    vapid: Vapid,
-    nowMs: () => number,
-    onReply?: OnReply,
-  ) {
+  constructor(request: SendRequest, service: PushService, items: readonly PushItem[], route: PushRoute) {
     this.#request = request;
     this.#service = service;
     this.#items = items;
-    this.#vapid = vapid;
-    this.#nowMs = nowMs;
-    this.#onReply = onReply;
+    this.#route = route;
     this.#unsettled = items.length;
     this.#fixedHeaders = [
       ...["content-type", "application/octet-stream"],
@@ -98,11 +94,11 @@ export class WebPushSending implements Source {
     const body = encrypted(item.subscription, payload);
     if (body === null) return { kind: "rejected", reason: "the subscription's keys are of no use" };
     const { pathname, search } = item.subscription.endpoint;
-    const nowMs = this.#nowMs();
+    const nowMs = this.#route.nowMs();
     const headers = [
       ...this.#fixedHeaders,
       "authorization",
-      this.#vapid.authorization(this.#service.origin, nowMs),
+      this.#route.vapid.authorization(this.#service.origin, nowMs),
       "ttl",
       String(ttlSeconds(moment, nowMs)),
       "topic",
@@ -117,12 +113,13 @@ export class WebPushSending implements Source {
       // Push services say in it whose fault a refusal is.
       keepReply: true,
       mayBegin: () => mayBegin.call(this.#request),
-      ended: observed(this.#onReply, (ending) => this.#end(item, ending)),
+      ended: (ending) => this.#end(item, ending),
     };
   }
 
   #end(item: PushItem, ending: Ending): void {
-    this.#settle(item, pushOutcome(ending, this.#service.hostname, this.#nowMs()));
+    if (ending.kind === "answered") this.#route.onReply?.(ending.reply);
+    this.#settle(item, pushOutcome(ending, this.#service.hostname, this.#route.nowMs()));
   }
 
   #settle(item: PushItem, outcome: Outcome): void {

@@ -1,6 +1,6 @@
 import { CarillonError } from "../errors.ts";
-import type { Channel, OnReply, Outcome, WebPushDestination } from "./channel.ts";
-import { guardedConnector, type Resolve } from "./egress-guard.ts";
+import type { Channel, OnReply, Outcome, Probe, WebPushDestination } from "./channel.ts";
+import { guardedConnector, isInsideHost, type Resolve } from "./egress-guard.ts";
 import { PushServices } from "./push-services.ts";
 import { createVapid, type Vapid } from "./vapid.ts";
 import { type PushItem, WebPushSending } from "./web-push-sending.ts";
@@ -16,11 +16,11 @@ export interface WebPushChannelOptions {
   readonly connectTimeoutMs?: number;
   /** epoch milliseconds, for tokens, TTL and dates; default the wall clock */
   readonly nowMs?: () => number;
-  /** authorities that are trusted beside Node's own: PEM */
+  /** PEM: authorities that are trusted beside Node's own */
   readonly ca?: string | undefined;
+  readonly onReply?: OnReply | undefined;
   /** default DNS */
   readonly resolve?: Resolve;
-  readonly onReply?: OnReply;
   /** aborting closes the channel */
   readonly signal?: AbortSignal;
 }
@@ -36,8 +36,14 @@ interface Identity {
  * (RFC 8292). Retries, back-off and circuits are the caller's.
  */
 export function createWebPushChannel(options: WebPushChannelOptions): Channel {
-  const { policy, connectionsPerHost, sessionsPerHost = 4, connectTimeoutMs = 3_000, nowMs = Date.now } = options;
-  const { onReply } = options;
+  const {
+    policy,
+    connectionsPerHost,
+    sessionsPerHost = 4,
+    connectTimeoutMs = 3_000,
+    nowMs = Date.now,
+    onReply,
+  } = options;
   const ca = options.ca === undefined ? {} : { ca: options.ca };
   const connector = (http2: boolean) => guardedConnector(policy, connectTimeoutMs, options.resolve, { http2, ...ca });
   const services = new PushServices({
@@ -112,22 +118,35 @@ export function createWebPushChannel(options: WebPushChannelOptions): Channel {
       }
       await Promise.all(
         [...byOrigin].map(([origin, items]) =>
-          new WebPushSending(request, services.of(origin), items, vapid, nowMs, onReply).run(),
+          new WebPushSending(request, services.of(origin), items, { vapid, nowMs, onReply }).run(),
         ),
       );
     },
 
     async probe(destination) {
+      if (destination.channel !== "web-push") return notOurs;
       try {
-        if (destination.channel === "web-push") identityOf(destination);
-        return { well: true, found: "its VAPID keys are a pair" };
+        identityOf(destination);
       } catch {
-        const toDo = "Give it the pair of keys that browsers subscribed with (PATCH /v1/destinations/{name}).";
-        return { well: false, found: "its VAPID keys are no pair", toDo };
+        return { well: false, found: "the VAPID keys are no pair", toDo: "make a new destination with the right pair" };
       }
+      return subjectFinding(destination.subject);
     },
 
     close,
+  };
+}
+
+const notOurs: Probe = { well: false, found: "not a destination of Web Push", toDo: "name one of Web Push" };
+
+/** No push service answers without a subscription, so only what they are known to refuse can be told ahead. */
+function subjectFinding(subject: string): Probe {
+  const host = /^mailto:[^@]+@([^@]+)$/.exec(subject)?.[1] ?? (URL.canParse(subject) ? new URL(subject).hostname : "");
+  if (host.includes(".") && !isInsideHost(host)) return { well: true, found: "the VAPID keys are a pair" };
+  return {
+    well: false,
+    found: "the subject has no public name: Apple's push service refuses it (BadJwtToken)",
+    toDo: "set subject to a mailto: or https: address that can be reached",
   };
 }
 

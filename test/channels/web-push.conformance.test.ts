@@ -34,7 +34,7 @@ function byName(channel: Channel, server: PushServer): Channel {
 const authority = createAuthority();
 const credentials = authority.issue(["127.0.0.1"]);
 
-async function webPushUnderTest(speaks: "http" | "https" | "h2"): Promise<ChannelUnderTest> {
+async function webPushUnderTest(speaks: "https" | "h2"): Promise<ChannelUnderTest> {
   const answers = new Map<string, Answer>();
   const answer = (user: string) => answered[answers.get(user) ?? "accept"];
   const server = await PushServer.start({ speaks, credentials, answer });
@@ -62,4 +62,3 @@ async function webPushUnderTest(speaks: "http" | "https" | "h2"): Promise<Channe
 
 describeChannel("web-push over HTTP/2", () => webPushUnderTest("h2"));
 describeChannel("web-push over HTTP/1.1", () => webPushUnderTest("https"));
-describeChannel("web-push without TLS", () => webPushUnderTest("http"));

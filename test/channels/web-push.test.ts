@@ -207,6 +207,35 @@ describe("the Web Push channel", () => {
     expect(server.log).toEqual([]);
   });
 
+  it("tells of every answer as it came, for who tries a destination out", async () => {
+    const statuses: number[] = [];
+    await using server = await PushServer.start({ answer: (user) => ({ status: user === "bob" ? 410 : 201 }) });
+    await using channel = channelOf({ onReply: ({ status }) => void statuses.push(status) });
+    await sendAll(channel, destination, deliveriesAt(server, "alice", "bob"));
+    expect(statuses.sort()).toEqual([201, 410]);
+  });
+
+  it("can tell of a destination, without ringing anybody, what push services would refuse", async () => {
+    await using channel = channelOf();
+    const { signal } = new AbortController();
+    const subjects = [
+      "mailto:ops@localhost",
+      "mailto:ops@node-1",
+      "https://127.0.0.1/",
+      "mailto:ops",
+      "https://x.local/",
+    ];
+    for (const subject of subjects) {
+      expect(await channel.probe?.({ ...destination, subject }, signal)).toMatchObject({ well: false });
+    }
+    const mixed = { ...destination, publicKey: newVapidPair().publicKey };
+    expect(await channel.probe?.(mixed, signal)).toMatchObject({ well: false, found: "the VAPID keys are no pair" });
+    expect(await channel.probe?.(destination, signal)).toMatchObject({ well: true });
+    expect(await channel.probe?.({ ...destination, subject: "https://example.com/push" }, signal)).toMatchObject({
+      well: true,
+    });
+  });
+
   it("does not follow redirects", async () => {
     await using elsewhere = await PushServer.start();
     await using server = await PushServer.start({
