@@ -1,7 +1,9 @@
+import { apnsPayload } from "./apns-body.ts";
 import type { ChannelName, Delivery, Moment } from "./channel.ts";
 import { momentBodies } from "./webhook-body.ts";
 
 /** How each channel that sends something would put a delivery, to be looked at before it is sent. */
 export const payloadPreviews: Partial<Record<ChannelName, (moment: Moment, delivery: Delivery) => unknown>> = {
   webhook: (moment, delivery) => JSON.parse(momentBodies(moment).single(delivery).toString()),
+  apns: (_moment, { message }) => JSON.parse(apnsPayload(message).toString()),
 };
