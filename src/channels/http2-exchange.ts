@@ -171,12 +171,9 @@ export class Http2Exchange {
   }
 
   #reasonFor(code: number): Error {
-    if (this.#carrier.endError !== null) return this.#carrier.endError;
-    // Node's own words for a reset name its code in a sentence about itself.
-    if (code !== constants.NGHTTP2_NO_ERROR && (this.#error === null || isStreamError(this.#error))) {
-      return new Error(`stream reset: ${errorName(code)}`);
-    }
-    return this.#error ?? new Error("stream closed without an answer");
+    // Node tells a reset of the stream's own by this error, and names its code in a sentence about itself.
+    if (this.#error !== null && isStreamError(this.#error)) return new Error(`stream reset: ${errorName(code)}`);
+    return this.#carrier.endError ?? this.#error ?? new Error(`stream closed without an answer: ${errorName(code)}`);
   }
 
   #timeOut(): void {
