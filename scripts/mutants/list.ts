@@ -738,4 +738,48 @@ export const mutants: readonly Mutant[] = [
     "!addresses.some(",
     "test/channels/egress-guard.test.ts",
   ),
+
+  // what is said
+  mutant(
+    "messages: shared over zones",
+    "src/reminder/message.ts",
+    "[edition.number, zone, locale]",
+    "[edition.number, locale]",
+    "test/reminder/message.property.test.ts",
+  ),
+  mutant(
+    "messages: shared over locales",
+    "src/reminder/message.ts",
+    "[edition.number, zone, locale]",
+    "[edition.number, zone]",
+    "test/reminder/message.property.test.ts",
+  ),
+  mutant(
+    "messages: one language's words for another's readers",
+    "src/reminder/message.ts",
+    "[edition.number, zone, locale]",
+    "[zone, locale]",
+    "test/reminder/message.property.test.ts",
+  ),
+  mutant(
+    "messages: a worker goes on saying what the topic said before",
+    "src/worker/message-book.ts",
+    "if (page?.version === topic.version) return page.template;",
+    "if (page !== undefined) return page.template;",
+    "test/worker/group-messages.test.ts",
+  ),
+  mutant(
+    "messages: what can't be rendered keeps the others from theirs",
+    "src/worker/send-chunk.ts",
+    "    await sendParcel(readers, deliveries);\n",
+    '    if (readers.length === members.length) await sendParcel(readers, deliveries);\n    else settleAll(readers, { kind: "rejected", reason: "" });\n',
+    "test/worker/group-messages.test.ts",
+  ),
+  mutant(
+    "messages: a batch says to all what it says to most",
+    "src/channels/webhook-body.ts",
+    "words === shared",
+    'words !== ""',
+    "test/channels/webhook.test.ts",
+  ),
 ];

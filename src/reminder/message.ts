@@ -107,7 +107,7 @@ export function readMessage(source: MessageSource): MessageTemplate {
           const zone = uses.zone ? knownZone(reader.zone) : "UTC";
           const locale = uses.locale && reader.locale !== null ? canonicalLocale(reader.locale) : null;
           if (uses.userId) return edition.write(moment, reader.userId ?? "", zone, locale);
-          const key = `${edition.number} ${zone} ${locale ?? ""}`;
+          const key = [edition.number, zone, locale].join(" ");
           let written = kept.get(key);
           if (written === undefined) {
             written = edition.write(moment, "", zone, locale);
