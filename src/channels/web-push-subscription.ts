@@ -13,6 +13,9 @@ export interface PushPolicy extends EgressPolicy {
 export interface PushSubscription extends PushReceiver {
   /** a capability: who knows it can send, so it is never logged or shown whole */
   readonly endpoint: URL;
+}
+
+export interface CheckedPushSubscription extends PushSubscription {
   /** how it is stored: members in one order, no white space, keys in base64url; equal subscriptions read the same */
   readonly canonical: string;
 }
@@ -27,12 +30,12 @@ export const knownPushHosts: readonly string[] = [
 
 const textLengthMax = 4_096;
 const canonicalLengthMax = 2_048;
+const keyForm = "keys.p256dh must be an uncompressed point of P-256: 65 bytes in base64url";
 const members: ReadonlySet<string> = new Set(["endpoint", "expirationTime", "keys"]);
 const keyMembers: ReadonlySet<string> = new Set(["p256dh", "auth"]);
 
 /**
- * Checks a browser's push subscription that came from outside, before it is stored and again before it is used. Its URL
- * must be that of a push service that is known or that the operator named; what its name resolves to is checked at each
+ * Checks a browser's push subscription that came from outside, before it is stored. Its URL must be that of a push service that is known or that the operator named; what its name resolves to is checked at each
  * connect (`guardedConnector`).
  *
  * @param text the subscription as JSON, as `JSON.stringify(subscription)` gives it; `expirationTime` is dropped, keys
@@ -40,7 +43,25 @@ const keyMembers: ReadonlySet<string> = new Set(["p256dh", "auth"]);
  * @param pointer JSON pointer to the field that it came in, for the error
  * @throws bad_subscription where it is no subscription; hostile_url where its endpoint is none that we call
  */
-export function checkPushSubscription(text: string, policy: PushPolicy, pointer?: string): PushSubscription {
+export function checkPushSubscription(text: string, policy: PushPolicy, pointer?: string): CheckedPushSubscription {
+  const { endpoint, publicKey, auth } = readPushSubscription(text, policy, pointer);
+  if (!isPointOfP256(publicKey)) return refuser(pointer)("bad_subscription", keyForm);
+  const canonical = JSON.stringify({
+    endpoint: endpoint.href,
+    keys: { p256dh: publicKey.toString("base64url"), auth: auth.toString("base64url") },
+  });
+  if (canonical.length > canonicalLengthMax)
+    return refuser(pointer)("bad_subscription", `It is longer than ${canonicalLengthMax} characters`);
+  return { endpoint, publicKey, auth, canonical };
+}
+
+/**
+ * The same for one that was stored, before each use, since what may be called can have changed. Whether its key is a
+ * point of the curve is left to the encryption, which finds out anyway.
+ *
+ * @throws as `checkPushSubscription` does
+ */
+export function readPushSubscription(text: string, policy: PushPolicy, pointer?: string): PushSubscription {
   const refuse = refuser(pointer);
   if (text.length > textLengthMax) return refuse("bad_subscription", `It is longer than ${textLengthMax} characters`);
   const given = parsed(text);
@@ -55,18 +76,10 @@ export function checkPushSubscription(text: string, policy: PushPolicy, pointer?
 
   const publicKey = bytesOf(keys.p256dh);
   const auth = bytesOf(keys.auth);
-  if (publicKey === null || !isPointOfP256(publicKey))
-    return refuse("bad_subscription", "keys.p256dh must be an uncompressed point of P-256: 65 bytes in base64url");
+  if (publicKey?.length !== 65 || publicKey[0] !== 4) return refuse("bad_subscription", keyForm);
   if (auth?.length !== 16) return refuse("bad_subscription", "keys.auth must be 16 bytes in base64url");
 
-  const endpoint = checkPushUrl(url, policy, pointer);
-  const canonical = JSON.stringify({
-    endpoint: endpoint.href,
-    keys: { p256dh: publicKey.toString("base64url"), auth: auth.toString("base64url") },
-  });
-  if (canonical.length > canonicalLengthMax)
-    return refuse("bad_subscription", `It is longer than ${canonicalLengthMax} characters`);
-  return { endpoint, publicKey, auth, canonical };
+  return { endpoint: checkPushUrl(url, policy, pointer), publicKey, auth };
 }
 
 /**
@@ -101,7 +114,6 @@ function isAsWritten(url: string, { protocol, host }: URL): boolean {
 }
 
 function isPointOfP256(bytes: Buffer): boolean {
-  if (bytes.length !== 65 || bytes[0] !== 4) return false;
   try {
     ECDH.convertKey(bytes, "prime256v1");
     return true;

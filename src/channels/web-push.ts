@@ -4,7 +4,7 @@ import { guardedConnector, isInsideHost, type Resolve } from "./egress-guard.ts"
 import { PushServices } from "./push-services.ts";
 import { createVapid, type Vapid } from "./vapid.ts";
 import { type PushItem, WebPushSending } from "./web-push-sending.ts";
-import { checkPushSubscription, type PushPolicy } from "./web-push-subscription.ts";
+import { type PushPolicy, readPushSubscription } from "./web-push-subscription.ts";
 
 export interface WebPushChannelOptions {
   readonly policy: PushPolicy;
@@ -110,7 +110,7 @@ export function createWebPushChannel(options: WebPushChannelOptions): Channel {
       const byOrigin = new Map<string, PushItem[]>();
       for (const [index, { address }] of deliveries.entries()) {
         try {
-          const item = { index, subscription: checkPushSubscription(address, policy) };
+          const item = { index, subscription: readPushSubscription(address, policy) };
           const { origin } = item.subscription.endpoint;
           const beside = byOrigin.get(origin);
           if (beside === undefined) byOrigin.set(origin, [item]);
