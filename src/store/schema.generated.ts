@@ -864,6 +864,14 @@ export interface PlaceTimetables {
   zone: string | null;
 }
 
+export interface Preferences {
+  allowed: boolean;
+  channel: Generated<string>;
+  hash_slot: number;
+  topic_id: Generated<number>;
+  user_number: Int8;
+}
+
 export interface QueueState {
   /**
    * of how many time buckets
@@ -889,6 +897,14 @@ export interface QueueState {
    * as in open_groups
    */
   state: string | null;
+}
+
+export interface QuietHours {
+  ends_at: string;
+  hash_slot: number;
+  starts_at: string;
+  topic_id: Generated<number>;
+  user_number: Int8;
 }
 
 export interface Schedules {
@@ -934,6 +950,14 @@ export interface Subscriptions {
    */
   subscribed_at: Generated<Timestamp>;
   user_number: Int8;
+}
+
+export interface Suppressions {
+  created_at: Generated<Timestamp>;
+  ends_at: Timestamp | null;
+  hash_slot: Generated<number>;
+  reason: string;
+  user_id: string;
 }
 
 export interface TimeBuckets {
@@ -1002,6 +1026,10 @@ export interface Topics {
   delivery_mode: Generated<string>;
   expires_after_ms: Generated<number>;
   group_count: number | null;
+  /**
+   * sent at its moment even in a user's quiet hours
+   */
+  ignores_quiet_hours: Generated<boolean>;
   name: string;
   /**
    * who moves gets one slot (and offset) of one local date once; null: for timetable rules yes, for others no
@@ -1099,9 +1127,12 @@ export interface DB {
   overdue_groups: OverdueGroups;
   place_timetables: PlaceTimetables;
   places: Places;
+  preferences: Preferences;
   queue_state: QueueState;
+  quiet_hours: QuietHours;
   schedules: Schedules;
   subscriptions: Subscriptions;
+  suppressions: Suppressions;
   time_buckets: TimeBuckets;
   timetable_versions: TimetableVersions;
   timetables: Timetables;
