@@ -16,6 +16,7 @@ import { destinationRoutes } from "./routes/destinations.ts";
 import { endpointRoutes } from "./routes/endpoints.ts";
 import { foresightRoutes } from "./routes/foresight.ts";
 import { placeRoutes } from "./routes/places.ts";
+import { preferenceRoutes, suppressionRoutes } from "./routes/preferences.ts";
 import { scheduleRoutes } from "./routes/schedules.ts";
 import { subscriptionRoutes } from "./routes/subscriptions.ts";
 import { timetableVersionRoutes } from "./routes/timetable-versions.ts";
@@ -52,6 +53,8 @@ export function routesOf(deps: ApiDeps): Route[] {
     ...destinationRoutes(deps),
     ...userRoutes(deps),
     ...muteRoutes(deps),
+    ...preferenceRoutes(deps),
+    ...suppressionRoutes(deps),
     ...endpointRoutes(deps),
     ...subscriptionRoutes(deps),
     // before those of schedules: "preview" is none's number
