@@ -332,6 +332,20 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION carillon.known_zone(zone text)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE STRICT
+AS $function$
+begin
+  -- an expression by itself, which costs a tenth of a statement
+  return case when timestamptz 'epoch' at time zone zone is not null then zone end;
+exception when invalid_parameter_value then
+  return null;
+end
+$function$;
+comment on function carillon.known_zone(text) is 'The zone, if Postgres knows it; else null.';
+
 CREATE OR REPLACE FUNCTION carillon.make_ledger_day(day date)
  RETURNS void
  LANGUAGE plpgsql
@@ -427,6 +441,25 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION carillon.quiet_until(starts_at time without time zone, ends_at time without time zone, zone text, at timestamp with time zone)
+ RETURNS timestamp with time zone
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+AS $function$
+  select greatest(
+    case
+      when at >= ((at at time zone zone)::date + starts_at) at time zone zone
+        and at < ((at at time zone zone)::date + (ends_at <= starts_at)::int + ends_at) at time zone zone
+      then ((at at time zone zone)::date + (ends_at <= starts_at)::int + ends_at) at time zone zone
+    end,
+    case
+      when at >= ((at at time zone zone)::date - 1 + starts_at) at time zone zone
+        and at < ((at at time zone zone)::date - 1 + (ends_at <= starts_at)::int + ends_at) at time zone zone
+      then ((at at time zone zone)::date - 1 + (ends_at <= starts_at)::int + ends_at) at time zone zone
+    end)
+$function$;
+comment on function carillon.quiet_until(time without time zone,time without time zone,text,timestamp with time zone) is 'The end of the quiet hours that an instant lies in; null: it lies in none. The zone must be one that Postgres knows.';
+
 CREATE OR REPLACE FUNCTION carillon.real_time(at timestamp with time zone)
  RETURNS timestamp with time zone
  LANGUAGE sql
@@ -448,6 +481,19 @@ end
 $function$;
 
 CREATE OR REPLACE FUNCTION carillon.replace_clock(clock_body text, real_time_body text, speed_body text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  perform carillon.replace_clock_functions(clock_body, real_time_body, speed_body);
+  update carillon.deferred set next_try_at = clock_timestamp()
+  where reason = 'quiet hours' and intent_chunk is null and next_try_at > clock_timestamp();
+end
+$function$;
+comment on function carillon.replace_clock(text,text,text) is 'Part of set_development_clock and reset_development_clock.';
+
+CREATE OR REPLACE FUNCTION carillon.replace_clock_functions(clock_body text, real_time_body text, speed_body text)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
@@ -490,7 +536,7 @@ begin
   update carillon.groups set not_before = clock_timestamp() where finished_at is null and not_before > clock_timestamp();
 end
 $function$;
-comment on function carillon.replace_clock(text,text,text) is 'Part of set_development_clock and reset_development_clock.';
+comment on function carillon.replace_clock_functions(text,text,text) is 'Part of set_development_clock and reset_development_clock.';
 
 CREATE OR REPLACE FUNCTION carillon.replan_schedules_at(places integer[])
  RETURNS void
@@ -538,6 +584,18 @@ CREATE OR REPLACE FUNCTION carillon.rule_hash(rule jsonb)
  IMMUTABLE PARALLEL SAFE STRICT
 AS $function$ select sha256(convert_to(rule::text, 'UTF8')) $function$;
 comment on function carillon.rule_hash(jsonb) is 'What equal rules are found by: the hash of the canonical form.';
+
+CREATE OR REPLACE FUNCTION carillon.schedule_zone(schedule_id bigint)
+ RETURNS text
+ LANGUAGE sql
+ STABLE PARALLEL SAFE STRICT
+AS $function$
+  select coalesce(s.rule ->> 'zone', p.zone)
+  from carillon.schedules s
+  left join carillon.places p using (place_id)
+  where s.schedule_id = schedule_zone.schedule_id
+$function$;
+comment on function carillon.schedule_zone(bigint) is 'The zone of a schedule''s rule or place; null: it has none.';
 
 CREATE OR REPLACE FUNCTION carillon.set_development_clock(now timestamp with time zone, speed double precision)
  RETURNS void
@@ -941,6 +999,31 @@ create table carillon.places (
 );
 comment on column carillon.places.zone_source is 'given: by whoever saved the place. suggested: looked up from its coordinates, and perhaps wrong near a border of zones.';
 
+create table carillon.preferences (
+  hash_slot integer not null,
+  user_number bigint not null,
+  topic_id integer not null default 0,
+  channel text not null default ''::text,
+  allowed boolean not null,
+  constraint preferences_pkey PRIMARY KEY (hash_slot, user_number, topic_id, channel),
+  constraint preferences_channel_check CHECK ((length(channel) <= 100)),
+  constraint preferences_hash_slot_check CHECK (((hash_slot >= 0) AND (hash_slot <= 65535)))
+);
+comment on table carillon.preferences is 'What users want and do not want, by topic (0: all) and channel ('''': all). The most specific one holds: topic before channel.';
+
+create table carillon.quiet_hours (
+  hash_slot integer not null,
+  user_number bigint not null,
+  topic_id integer not null default 0,
+  starts_at time(0) without time zone not null,
+  ends_at time(0) without time zone not null,
+  constraint quiet_hours_pkey PRIMARY KEY (hash_slot, user_number, topic_id),
+  constraint quiet_hours_check CHECK ((starts_at <> ends_at)),
+  constraint quiet_hours_check1 CHECK (((starts_at < '24:00:00'::time without time zone) AND (ends_at < '24:00:00'::time without time zone))),
+  constraint quiet_hours_hash_slot_check CHECK (((hash_slot >= 0) AND (hash_slot <= 65535)))
+);
+comment on table carillon.quiet_hours is 'When users want silence, every day, for one topic or (topic 0) for all. What is due then is held until the end.';
+
 create table carillon.schedules (
   schedule_id bigint not null generated always as identity,
   topic_id integer not null,
@@ -974,6 +1057,18 @@ comment on column carillon.subscriptions.subscribed_at is 'moments from here on 
 comment on column carillon.subscriptions.ended_at is 'moments from here on are not theirs any more; null: it stands. Ahead of now by seconds: they are just moving away';
 comment on column carillon.subscriptions.moved_to is 'the schedule that they moved on to, where they did not simply leave: a moment from before ended_at is still sent';
 comment on column carillon.subscriptions.rung_through is 'who came from another place: by offset in minutes, the last local date (or date-time) that had rung for them when they came, {"0": "2026-11-24"}; null: none had';
+
+create table carillon.suppressions (
+  user_id text not null,
+  hash_slot integer not null generated always as (carillon.hash_slot(user_id)) stored,
+  reason text not null,
+  ends_at timestamp with time zone,
+  created_at timestamp with time zone not null default clock_timestamp(),
+  constraint suppressions_pkey PRIMARY KEY (user_id),
+  constraint suppressions_reason_check CHECK (((length(reason) >= 1) AND (length(reason) <= 200))),
+  constraint suppressions_user_id_check CHECK (((length(user_id) >= 1) AND (length(user_id) <= 200)))
+);
+comment on table carillon.suppressions is 'The suppression list: outside ids that get nothing at all, why, and (by carillon.clock()) until when.';
 
 create table carillon.time_buckets (
   bucket_id bigint not null generated always as identity,
@@ -1055,6 +1150,7 @@ create table carillon.topics (
   variants jsonb,
   priority text not null default 'high'::text,
   spread_ms integer not null default 0,
+  ignores_quiet_hours boolean not null default false,
   constraint topics_name_key UNIQUE (name),
   constraint topics_pkey PRIMARY KEY (topic_id),
   constraint topics_catch_up_check CHECK ((catch_up = ANY (ARRAY['skip'::text, 'latest'::text, 'all'::text]))),
@@ -1071,6 +1167,7 @@ comment on column carillon.topics.locale is 'The language tag (BCP 47) of the to
 comment on column carillon.topics.variants is 'By language tag, what is said otherwise there: {"de": {"title": ..., "body": ...}}. What is left out stays as it is.';
 comment on column carillon.topics.priority is 'high: shown at once, on a phone that sleeps, too. normal: whenever that costs the phone little.';
 comment on column carillon.topics.spread_ms is 'a moment''s groups are released evenly over so long; 0: all at once';
+comment on column carillon.topics.ignores_quiet_hours is 'sent at its moment even in a user''s quiet hours';
 
 create table carillon.users (
   user_number bigint not null generated always as identity,
@@ -1111,6 +1208,8 @@ CREATE INDEX schedules_not_planned ON carillon.schedules USING btree (schedule_i
 CREATE INDEX schedules_to_plan ON carillon.schedules USING btree (next_due_at) WHERE (next_due_at IS NOT NULL);
 
 CREATE INDEX subscriptions_by_user ON carillon.subscriptions USING btree (user_number);
+
+CREATE INDEX suppressions_by_slot ON carillon.suppressions USING btree (hash_slot);
 
 CREATE INDEX time_buckets_by_day ON carillon.time_buckets USING btree (due_day);
 
@@ -1868,6 +1967,10 @@ alter table carillon.paces add constraint paces_destination_id_fkey FOREIGN KEY 
 
 alter table carillon.places add constraint places_timetable_id_fkey FOREIGN KEY (timetable_id) REFERENCES carillon.timetables(timetable_id);
 
+alter table carillon.preferences add constraint preferences_user_number_fkey FOREIGN KEY (user_number) REFERENCES carillon.users(user_number) ON DELETE CASCADE;
+
+alter table carillon.quiet_hours add constraint quiet_hours_user_number_fkey FOREIGN KEY (user_number) REFERENCES carillon.users(user_number) ON DELETE CASCADE;
+
 alter table carillon.schedules add constraint schedules_place_id_fkey FOREIGN KEY (place_id) REFERENCES carillon.places(place_id);
 
 alter table carillon.schedules add constraint schedules_topic_id_fkey FOREIGN KEY (topic_id) REFERENCES carillon.topics(topic_id);
@@ -1923,6 +2026,8 @@ revoke execute on function carillon.places_have_changed() from public;
 revoke execute on function carillon.refuse_rule() from public;
 
 revoke execute on function carillon.replace_clock(text,text,text) from public;
+
+revoke execute on function carillon.replace_clock_functions(text,text,text) from public;
 
 revoke execute on function carillon.replan_schedules_at(integer[]) from public;
 

@@ -17,6 +17,7 @@ import { endpointRoutes } from "./routes/endpoints.ts";
 import { foresightRoutes } from "./routes/foresight.ts";
 import { paceRoutes } from "./routes/paces.ts";
 import { placeRoutes } from "./routes/places.ts";
+import { preferenceRoutes, suppressionRoutes } from "./routes/preferences.ts";
 import { scheduleRoutes } from "./routes/schedules.ts";
 import { subscriptionRoutes } from "./routes/subscriptions.ts";
 import { timetableVersionRoutes } from "./routes/timetable-versions.ts";
@@ -54,6 +55,8 @@ export function routesOf(deps: ApiDeps): Route[] {
     ...paceRoutes(deps),
     ...userRoutes(deps),
     ...muteRoutes(deps),
+    ...preferenceRoutes(deps),
+    ...suppressionRoutes(deps),
     ...endpointRoutes(deps),
     ...subscriptionRoutes(deps),
     // before those of schedules: "preview" is none's number

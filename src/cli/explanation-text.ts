@@ -1,6 +1,7 @@
 import { unreachable } from "../errors.ts";
 import type { ExplainedMoment, UserExplanation } from "../planner/explain.ts";
 import type { ExplainedDelivery } from "../planner/why-not.ts";
+import { formatLocal } from "../timetable/civil-time.ts";
 import { missingText } from "./preview-text.ts";
 import { ruleText } from "./rule-text.ts";
 import { printable, tableOf, timeOf } from "./table.ts";
@@ -12,7 +13,12 @@ export function explanationText(explanation: UserExplanation): string {
   const columns = ["due (UTC)", "on the wall", "topic", "what", "comes?"];
   const parts = [
     `${printable(userId)}, ${timeOf(from)} to ${timeOf(through)} (${where}, zone data ${tzdata})`,
-    moments.length === 0 ? "No moment of theirs lies within." : tableOf(columns, moments.map(row)).trimEnd(),
+    moments.length === 0
+      ? "No moment of theirs lies within."
+      : tableOf(
+          columns,
+          moments.map((moment) => row(moment, zone)),
+        ).trimEnd(),
     more === 0 ? "" : `... and ${more} more.`,
     absences.length === 0
       ? ""
@@ -26,28 +32,40 @@ export function explanationText(explanation: UserExplanation): string {
   return `${parts.filter((part) => part !== "").join("\n\n")}\n`;
 }
 
-function row(moment: ExplainedMoment): readonly unknown[] {
+function row(moment: ExplainedMoment, zone: string | null): readonly unknown[] {
   const { dueAt, local, topic, rule, place, notes } = moment;
   const what = [ruleText(rule, place), ...notes.map(({ text }) => text)].join("; ");
-  return [dueAt, local, topic, what, answer(moment)];
+  return [dueAt, local, topic, what, answer(moment, zone)];
 }
 
 /** "yes, by webhook push to device-1 (endpoint 1); not by memory (endpoint 2): muted" */
-function answer({ verdict, whyNot, deliveries }: ExplainedMoment): string {
+function answer({ verdict, whyNot, deliveries }: ExplainedMoment, zone: string | null): string {
   switch (verdict) {
     case "not sent":
       return `no: ${whyNot?.text ?? ""}`;
     case "to be sent": {
       const reached = deliveries.filter(({ state }) => state === "to be sent").map(endpointText);
       const refused = deliveries.filter(({ state }) => state !== "to be sent");
-      const not = refused.map((each) => `not by ${endpointText(each)}: ${each.reason}`);
-      return [`yes, by ${reached.join(", by ")}`, ...not].join("; ");
+      return [`yes, by ${reached.join(", by ")}`, ...refused.map(notBy)].join("; ");
     }
+    case "held":
+      return deliveries.map((each) => (each.heldUntil === null ? notBy(each) : heldText(each, zone))).join("; ");
     case "recorded":
       return deliveries.map(recordedText).join("; ");
     default:
       return unreachable(verdict);
   }
+}
+
+function notBy(delivery: ExplainedDelivery): string {
+  return `not by ${endpointText(delivery)}: ${delivery.reason}`;
+}
+
+/** "held until 2027-03-28T07:00:00+02:00 by quiet hours, then by webhook push to device-1 (endpoint 1)" */
+function heldText(delivery: ExplainedDelivery, zone: string | null): string {
+  const { heldUntil, reason } = delivery;
+  const until = heldUntil === null ? "" : formatLocal(heldUntil.getTime(), zone ?? "UTC");
+  return `held until ${until} by ${reason}, then by ${endpointText(delivery)}`;
 }
 
 /** "delivered by memory to device-1 (endpoint 1), 12 ms after" */

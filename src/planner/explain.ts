@@ -202,10 +202,11 @@ async function answersOf(
   const answers = await askGateAhead(
     executor,
     user,
-    asked.map(({ outlook: { schedule }, moment: { dueAtMs } }) => ({
+    asked.map(({ outlook: { schedule }, moment: { dueAtMs, expiresAtMs } }) => ({
       scheduleId: schedule.scheduleId,
       topicId: schedule.topicId,
       dueAtMs,
+      expiresAtMs,
       askedAtMs: Math.max(dueAtMs, nowMs),
     })),
   );

@@ -1,6 +1,6 @@
 /** Whether a moment is sent to a user, and if not, why not: what is recorded, or the first thing that stands in its way. */
 import { shownAddress } from "../reminder/address.ts";
-import { isOutcomeCode, outcomeMeanings } from "../reminder/outcome-code.ts";
+import { isOutcomeCode, outcomeCodes, outcomeMeanings } from "../reminder/outcome-code.ts";
 import type { DeliveryRecord } from "../store/delivery-history.ts";
 import type { EndpointThere, GateAnswer, Outlook, SubscriptionThere } from "../store/foresight.ts";
 import type { ForeseenMoment } from "./foreseen.ts";
@@ -16,7 +16,7 @@ export type WhyNotCode =
   | "topic_paused"
   | "schedule_paused"
   | "expired"
-  /** what the gate says, in the words of the ledger: ended, muted, no endpoint, destination disabled */
+  /** what the gate says, in the words of the ledger: ended, muted, opted out, no endpoint, quiet hours, ... */
   | "refused";
 
 export interface WhyNot {
@@ -34,16 +34,21 @@ export interface ExplainedDelivery {
   readonly destination: string | null;
   /** a device's is shortened */
   readonly address: string | null;
-  /** `to be sent`, `not sent`, or as the ledger has it: delivered, failed, expired, suppressed, cancelled, ... */
+  /** `to be sent`, `held` (by quiet hours), `not sent`, or as the ledger has it: delivered, failed, expired, suppressed, cancelled, ... */
   readonly state: string;
   readonly reason: string | null;
+  /** the end of the quiet hours that hold it; null: nothing holds it */
+  readonly heldUntil: Date | null;
   readonly acceptedAt: Date | null;
   readonly latenessMs: number | null;
 }
 
 export interface Verdict {
-  /** `recorded`: the ledger has it; `to be sent`: by at least one endpoint; `not sent`: see `whyNot` */
-  readonly verdict: "recorded" | "to be sent" | "not sent";
+  /**
+   * `recorded`: the ledger has it; `to be sent`: by at least one endpoint; `held`: by quiet hours, and to be sent at their
+   * end, if nothing stands in its way then; `not sent`: see `whyNot`
+   */
+  readonly verdict: "recorded" | "to be sent" | "held" | "not sent";
   readonly whyNot: WhyNot | null;
   readonly deliveries: readonly ExplainedDelivery[];
 }
@@ -69,6 +74,7 @@ export function verdictOf(of: Case): Verdict {
   if (stopped !== null) return { verdict: "not sent", whyNot: stopped, deliveries: [] };
   const deliveries = of.answers.map(answeredDelivery);
   if (of.answers.some(({ code }) => code === 0)) return { verdict: "to be sent", whyNot: null, deliveries };
+  if (deliveries.some(({ heldUntil }) => heldUntil !== null)) return { verdict: "held", whyNot: null, deliveries };
   const [first] = of.answers;
   const reason = reasonOf(first?.code ?? 0) ?? "unknown";
   return { verdict: "not sent", whyNot: { code: "refused", text: reason }, deliveries };
@@ -124,14 +130,17 @@ function recordedDelivery(record: DeliveryRecord, { endpoints }: Case): Explaine
   const there = endpoints.get(record.ordinal);
   const destination = there?.destination ?? null;
   const address = shown(channel, there?.address ?? null);
-  return { ordinal, channel, destination, address, state, reason, acceptedAt, latenessMs };
+  return { ordinal, channel, destination, address, state, reason, heldUntil: null, acceptedAt, latenessMs };
 }
 
-function answeredDelivery({ ordinal, channel, destination, code, ...there }: GateAnswer): ExplainedDelivery {
-  const address = shown(channel, there.address);
-  const state = code === 0 ? "to be sent" : "not sent";
+function answeredDelivery(answer: GateAnswer): ExplainedDelivery {
+  const { ordinal, channel, destination, code, quietUntil } = answer;
+  const address = shown(channel, answer.address);
+  const held = code === outcomeCodes.heldByQuietHours;
+  const state = code === 0 ? "to be sent" : held ? "held" : "not sent";
+  const heldUntil = held ? quietUntil : null;
   const nothingYet = { acceptedAt: null, latenessMs: null };
-  return { ordinal, channel, destination, address, state, reason: reasonOf(code), ...nothingYet };
+  return { ordinal, channel, destination, address, state, reason: reasonOf(code), heldUntil, ...nothingYet };
 }
 
 function shown(channel: string | null, address: string | null): string | null {

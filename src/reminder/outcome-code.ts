@@ -17,15 +17,26 @@ export const outcomeCodes = {
   muted: 32,
   noEndpoint: 33,
   destinationDisabled: 34,
+  /** by the user's own preference for the topic or channel */
+  optedOut: 36,
+  /** on the operator's list of those who get nothing */
+  onSuppressionList: 37,
+  /** the user's quiet hours outlast the expiry */
+  quietHours: 38,
   cancelled: 40,
   /** certainly not sent: to be tried again */
   deferred: 50,
   /** perhaps sent: to be tried again */
   deferredInDoubt: 51,
+  /** certainly not sent: comes again at the end of the user's quiet hours */
+  heldByQuietHours: 52,
 } as const;
 
 export type OutcomeName = keyof typeof outcomeCodes;
 export type OutcomeCode = (typeof outcomeCodes)[OutcomeName];
+
+/** The reason of what is deferred by quiet hours, in carillon.deferred too. */
+export const quietHoursReason = "quiet hours";
 
 /** A delivery ends in exactly one of these, and stays there. */
 export const finalStates = ["delivered", "failed", "expired", "suppressed", "cancelled"] as const;
@@ -55,9 +66,13 @@ export const outcomeMeanings: Readonly<Record<OutcomeCode, OutcomeMeaning>> = {
   32: { state: "suppressed", reason: "muted", inDoubt: false },
   33: { state: "suppressed", reason: "no endpoint", inDoubt: false },
   34: { state: "suppressed", reason: "destination disabled", inDoubt: false },
+  36: { state: "suppressed", reason: "opted out", inDoubt: false },
+  37: { state: "suppressed", reason: "suppression list", inDoubt: false },
+  38: { state: "suppressed", reason: "quiet hours", inDoubt: false },
   40: { state: "cancelled", reason: "cancelled", inDoubt: false },
   50: { state: "deferred", reason: "not sent", inDoubt: false },
   51: { state: "deferred", reason: "in doubt", inDoubt: true },
+  52: { state: "deferred", reason: "quiet hours", inDoubt: false },
 };
 
 /** Whether a byte read from the ledger is one that this program knows. */

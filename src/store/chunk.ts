@@ -1,3 +1,5 @@
+import { outcomeCodes } from "../reminder/outcome-code.ts";
+
 /*
  * A chunk on its way from Postgres to the worker: one row, whose columns are put together here and taken apart again.
  */
@@ -38,7 +40,12 @@ export interface Chunk {
  * @param also hashSlots: whose they are, where that is needed; by: one roll for each value of this column
  */
 export const roll = (members: string, attempt: string, also: { hashSlots?: string; by?: string } = {}) => `
-  select ${also.by === undefined ? "" : `${also.by}, count(*) filter (where m.code > 0)::int as refusals, `}count(*)::int as members, ${attempt} as attempt,
+  select ${
+    also.by === undefined
+      ? ""
+      : `${also.by}, count(*) filter (where m.code between 30 and 39)::int as refusals,
+    count(*) filter (where m.code = ${outcomeCodes.heldByQuietHours})::int as waiting, `
+  }count(*)::int as members, ${attempt} as attempt,
     min(m.hash_slot) as first_slot, max(m.hash_slot) as last_slot, ${also.hashSlots ?? "null::integer[]"} as hash_slots,
     array_agg(m.user_number::integer) as user_numbers,
     case when max(m.ordinal) > 1 or count(m.ordinal) < count(*) then array_agg(coalesce(m.ordinal, 0::smallint)) end as ordinals,

@@ -1,6 +1,6 @@
 import type { CutWish } from "../reminder/group.ts";
 import type { Executor } from "./executor.ts";
-import { endpointsOf, gate, hasPart, mutedIn } from "./gate.ts";
+import { askedByGate, endpointsOf, gate, hasPart } from "./gate.ts";
 import { readSchedules, type ScheduleToPlan } from "./schedule-to-plan.ts";
 
 /*
@@ -184,6 +184,8 @@ export interface MomentAtGate {
   readonly scheduleId: string;
   readonly topicId: number;
   readonly dueAtMs: number;
+  /** epoch milliseconds; what quiet hours hold must come again before */
+  readonly expiresAtMs: number;
   /** when the gate will be asked, epoch milliseconds: at the moment, or now where that has passed */
   readonly askedAtMs: number;
 }
@@ -201,6 +203,8 @@ export interface GateAnswer {
   readonly address: string | null;
   /** an outcome code (src/reminder/outcome-code.ts); 0: it lets pass */
   readonly code: number;
+  /** the end of the quiet hours that hold it, or outlast it; null: none do */
+  readonly quietUntil: Date | null;
 }
 
 /** Asks the gate about a user's moments before it is asked in earnest, each as of its own time. */
@@ -217,22 +221,27 @@ export async function askGateAhead(
     destination: string | null;
     address: string | null;
     code: number;
+    quiet_until: Date | null;
   }>(
-    `select a.index::int - 1 as index, g.has_part, g.ordinal, g.channel, d.name as destination, g.address, g.code
-     from unnest($3::bigint[], $4::int[], $5::float8[], $6::float8[]) with ordinality
-       as a (schedule_id, topic_id, due_at_ms, asked_at_ms, index)
+    `select a.index::int - 1 as index, g.has_part, g.ordinal, g.channel, d.name as destination, g.address, g.code,
+       g.quiet_until
+     from unnest($3::bigint[], $4::int[], $5::float8[], $6::float8[], $7::float8[]) with ordinality
+       as a (schedule_id, topic_id, due_at_ms, asked_at_ms, expires_at_ms, index)
      cross join lateral (
        -- the shape that an intent has: what is held, a page of it, and the gate's own conditions
        with held as materialized (
-         select a.topic_id, to_timestamp(a.due_at_ms / 1000) as due_at, to_timestamp(a.asked_at_ms / 1000) as asked_at
+         select a.schedule_id, t.topic_id, t.ignores_quiet_hours, to_timestamp(a.due_at_ms / 1000) as due_at,
+           to_timestamp(a.asked_at_ms / 1000) as asked_at, to_timestamp(a.expires_at_ms / 1000) as expires_at
+         from carillon.topics t
+         where t.topic_id = a.topic_id
        ), page as materialized (
          select s.hash_slot, s.user_number, s.ended_at is not null as has_left, ${hasPart("s", "h.due_at")} as has_part
          from held h
          join carillon.subscriptions s on s.schedule_id = a.schedule_id and s.hash_slot = $1 and s.user_number = $2
-       ), ${mutedIn("page", "(select asked_at from held)")}, reached as materialized (
+       ), ${askedByGate({ page: "page", at: "(select asked_at from held)" })}, reached as materialized (
          select p.*, e.* from page p ${endpointsOf("p")}
        )
-       select r.*, ${gate("r")} as code from reached r
+       select r.*, ${gate("r")} as code, (select until from quiet) as quiet_until from reached r
      ) g
      left join carillon.destinations d on d.destination_id = g.destination_id
      order by a.index, g.ordinal`,
@@ -243,7 +252,8 @@ export async function askGateAhead(
       moments.map((moment) => moment.topicId),
       moments.map((moment) => moment.dueAtMs),
       moments.map((moment) => moment.askedAtMs),
+      moments.map((moment) => moment.expiresAtMs),
     ],
   );
-  return rows.map(({ has_part, ...row }) => ({ ...row, hasPart: has_part }));
+  return rows.map(({ has_part: hasPart, quiet_until: quietUntil, ...row }) => ({ ...row, hasPart, quietUntil }));
 }

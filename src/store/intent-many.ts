@@ -1,7 +1,8 @@
+import { outcomeCodes, quietHoursReason } from "../reminder/outcome-code.ts";
 import { type Chunk, type ChunkRow, chunkOf, roll, rollColumns } from "./chunk.ts";
 import { type Fence, fenceColumns } from "./claim.ts";
 import type { Executor } from "./executor.ts";
-import { endpointsOf, gateOfMany, mutedOfMany } from "./gate.ts";
+import { anyWishes, askEither, askedByGate, endpointsOf, gate, nextTryAfter } from "./gate.ts";
 import { mayBeSent, membersBehindMark } from "./intent.ts";
 
 /** The first and only chunk of a small group. */
@@ -13,6 +14,19 @@ export interface SmallIntent {
   readonly leaseMs: number;
 }
 
+/** As in intent.ts. */
+const putOff = `, put_off as (
+      insert into carillon.deferred (bucket_id, group_number, hash_slot, user_number, ordinal, attempt, next_try_at, reason)
+      select f.bucket_id, f.group_number, q.hash_slot, q.user_number, coalesce(m.ordinal, 1::smallint), 1,
+        ${nextTryAfter("q")}, '${quietHoursReason}'
+      from fence f
+      join rolls r on r.nth = f.nth
+      cross join lateral unnest(r.user_numbers, r.ordinals) with ordinality as m (user_number, ordinal, place)
+      join quiet q on q.nth = f.nth and q.user_number = m.user_number
+      where (select sum(waiting) from rolls) > 0
+        and get_byte(r.refused, m.place::int - 1) = ${outcomeCodes.heldByQuietHours}
+    )`;
+
 /*
  * Intents of many small groups in one statement: what `intend` does for one, for each of them by itself. Its states and
  * interleavings hold for each group. What differs:
@@ -22,13 +36,14 @@ export interface SmallIntent {
  * - a group is taken as a whole, with one chunk, or left alone: if it has more members than its limit, is refused, or is
  *   locked, it gets no row in the answer. Whoever asked then asks `intend`, which knows what to do and say.
  */
-const intendManyText = `
+const intendManyText = (wishes: boolean) => `
     with asked as materialized (
       select * from unnest($1::bigint[], $2::int[], $3::int[], $4::uuid[], $5::int[], $6::int[]) with ordinality
         as a (bucket_id, group_number, epoch, claim_token, chunk_number, most, nth)
     ), held as materialized (
       select a.nth, a.most, a.epoch, a.claim_token, a.chunk_number, g.bucket_id, g.group_number, g.mark_slot, g.mark_user,
-        g.last_slot, b.schedule_id, b.topic_id, b.due_at, b.due_day, now.at as asked_at
+        g.last_slot, b.schedule_id, b.topic_id, b.due_at, b.due_day, b.expires_at, t.ignores_quiet_hours,
+        now.at as asked_at
       from asked a
       join carillon.groups g on g.bucket_id = a.bucket_id and g.group_number = a.group_number
       join carillon.time_buckets b on b.bucket_id = g.bucket_id
@@ -36,16 +51,17 @@ const intendManyText = `
       join carillon.topics t on t.topic_id = b.topic_id
       cross join (select carillon.clock() as at offset 0) as now
       where g.epoch = a.epoch and g.claim_token = a.claim_token and g.next_chunk = a.chunk_number and (${mayBeSent})
+        and ${wishes ? "true" : `not ${anyWishes}`}
       order by g.bucket_id, g.group_number
       for no key update of g skip locked
     ), page as materialized (
       select h.nth, h.topic_id, s.hash_slot, s.user_number, s.has_left
       from ${membersBehindMark("h.most + 1")}
-    ), ${mutedOfMany("page")}, reached as materialized (
+    ), ${askedByGate({ page: "page", many: true, wishes })}, reached as materialized (
       select p.*, e.*
       from page p ${endpointsOf("p")}
     ), judged as (
-      select n.*, ${gateOfMany("n")} as code
+      select n.*, ${gate("n", { many: true, wishes })} as code
       from (select * from reached order by nth, hash_slot, user_number, ordinal offset 0) n
       offset 0
     ), rolls as materialized (
@@ -79,8 +95,8 @@ const intendManyText = `
         r.first_slot, r.user_numbers[1], r.last_slot, r.user_numbers[r.members], r.user_numbers, r.ordinals, r.refused
       from fence f
       join rolls r on r.nth = f.nth
-    )
-    select f.nth::int, ${rollColumns}, true as paged_through, 0 as attempt
+    )${wishes ? putOff : ""}
+    select f.nth::int, ${rollColumns}, true as paged_through, 0 as attempt, ${wishes ? anyWishes : "false"} as wishes
     from fence f
     left join rolls r on r.nth = f.nth`;
 
@@ -93,16 +109,18 @@ export async function intendMany(
   executor: Executor,
   requests: readonly SmallIntent[],
 ): Promise<readonly (Chunk | null)[]> {
-  const { rows } = await executor.query<ChunkRow & { nth: number }>({
+  const values = [
+    ...fenceColumns(requests.map(({ fence }) => fence)),
+    requests.map(({ chunkNumber }) => chunkNumber),
+    requests.map(({ limit }) => limit),
+    Math.max(...requests.map(({ leaseMs }) => leaseMs)),
+  ];
+  const rows = await askEither(executor, async (heeding) => {
     // without a name: planned for so many groups and for tables as large as they are now, which costs little for many
-    text: intendManyText,
-    values: [
-      ...fenceColumns(requests.map(({ fence }) => fence)),
-      requests.map(({ chunkNumber }) => chunkNumber),
-      requests.map(({ limit }) => limit),
-      Math.max(...requests.map(({ leaseMs }) => leaseMs)),
-    ],
+    const text = intendManyText(heeding);
+    const { rows: found } = await executor.query<ChunkRow & { nth: number; wishes: boolean }>({ text, values });
+    return found.length === 0 ? null : { answer: found, wishes: found[0]?.wishes === true };
   });
-  const found = new Map(rows.map((row) => [row.nth, row]));
+  const found = new Map((rows ?? []).map((row) => [row.nth, row]));
   return requests.map(({ chunkNumber }, index) => chunkOf(found.get(index + 1), chunkNumber));
 }

@@ -1,7 +1,8 @@
+import { outcomeCodes, quietHoursReason } from "../reminder/outcome-code.ts";
 import { allSlots, type Chunk, type ChunkRow, chunkOf, roll, rollColumns } from "./chunk.ts";
 import type { Fence } from "./claim.ts";
 import type { Executor, Statement } from "./executor.ts";
-import { endpointsOf, gate, hasLeft, hasPart, mutedIn } from "./gate.ts";
+import { anyWishes, askEither, askedByGate, endpointsOf, gate, hasLeft, hasPart, nextTryAfter } from "./gate.ts";
 
 export interface IntentRequest {
   readonly fence: Fence;
@@ -24,7 +25,7 @@ export interface IntentRequest {
  * renews the lease and writes the chunk with its members, so that either all of it stands or nothing.
  *
  * Interleavings:
- * - unsubscribe, mute, prune: committed before this statement began, they are in its snapshot and honoured.
+ * - unsubscribe, mute, opt-out, quiet hours, suppression, prune: committed before this statement began, they are in its snapshot and honoured.
  * - cancel, pause: they set halted_at on the group's row. Whoever locks the row first is first: an intent that was
  *   waiting checks halted_at on the new row (READ COMMITTED re-evaluates the update's condition) and is refused; an
  *   intent that was first makes the cancel wait, and its send is one that was begun before.
@@ -44,10 +45,10 @@ export const mayBeSent = `
   g.halted_at is null and b.cancelled_at is null and s.paused_at is null and t.paused_at is null
   and b.due_at <= now.at and b.expires_at > now.at`;
 
-const held = `
+const held = (also = "true") => `
   held as materialized (
     select g.bucket_id, g.group_number, g.mark_slot, g.mark_user, g.last_slot,
-      b.schedule_id, b.topic_id, b.due_at, b.due_day, now.at as asked_at
+      b.schedule_id, b.topic_id, b.due_at, b.due_day, b.expires_at, t.ignores_quiet_hours, now.at as asked_at
     from carillon.groups g
     join carillon.time_buckets b on b.bucket_id = g.bucket_id
     join carillon.schedules s on s.schedule_id = b.schedule_id
@@ -55,7 +56,7 @@ const held = `
     -- read once: the time that was judged is the time that is recorded
     cross join (select carillon.clock() as at offset 0) as now
     where g.bucket_id = $1 and g.group_number = $2 and g.epoch = $3 and g.claim_token = $4 and g.next_chunk = $5
-      and ($8::int is not null or (${mayBeSent}))
+      and ($8::int is not null or (${mayBeSent})) and ${also}
   )`;
 
 /** How many of a roll the gate refused, by final state; nothing to count where it let all pass. */
@@ -65,10 +66,29 @@ const tally = `
       (count(*) filter (where c.code between 30 and 39))::int as suppressed,
       (count(*) filter (where c.code = 20))::int as expired,
       (count(*) filter (where c.code = 40))::int as cancelled,
-      (count(*) filter (where c.code = 13))::int as in_doubts
+      (count(*) filter (where c.code = 13))::int as in_doubts,
+      (count(*) filter (where c.code = ${outcomeCodes.heldByQuietHours}))::int as waiting
     from roll r
     cross join lateral generate_series(0, length(r.refused) - 1) as place
     cross join lateral (select get_byte(r.refused, place) as code) c
+  )`;
+
+/**
+ * Whom quiet hours hold gets a row in `deferred`, in this very statement: a crash leaves neither a member who is to come
+ * again without it, nor it without the member. It goes on from there as what a receiver told to come again (see
+ * ARCHITECTURE.md, "Quiet hours"); its try has the number 1, since the first one's members come from a page.
+ */
+const putOff = `
+  put_off as (
+    insert into carillon.deferred (bucket_id, group_number, hash_slot, user_number, ordinal, attempt, next_try_at, reason)
+    select f.bucket_id, f.group_number, q.hash_slot, q.user_number, coalesce(m.ordinal, 1::smallint), 1,
+      ${nextTryAfter("q")}, '${quietHoursReason}'
+    from fence f
+    cross join roll r
+    cross join lateral unnest(r.user_numbers, r.ordinals) with ordinality as m (user_number, ordinal, place)
+    join quiet q on q.user_number = m.user_number
+    where (select waiting from tally) > 0
+      and get_byte(r.refused, m.place::int - 1) = ${outcomeCodes.heldByQuietHours}
   )`;
 
 /** The next members `s` behind the mark of each group `h` of `held`, in firing order. */
@@ -89,8 +109,8 @@ export const membersBehindMark = (limit: string) => `
  * In firing order and with each one's code, worked out once a member (OFFSET 0) and not at each use. The aggregates of a
  * roll take their input as it comes from here: sorted once, not once each (before Postgres 16).
  */
-const judged = (members: string) => `(
-    select n.*, coalesce($8::int, ${gate("n")}) as code
+const judged = (members: string, wishes: boolean) => `(
+    select n.*, coalesce($8::int, ${gate("n", { wishes })}) as code
     from (select * from ${members} order by hash_slot, user_number, ordinal offset 0) n
     offset 0)`;
 
@@ -122,23 +142,26 @@ const writeFence = (moved: string) => `
     returning h.due_day, h.asked_at, g.bucket_id, g.group_number, g.node_id, g.paged_at is not null as paged_through
   )`;
 
-const answer = `select ${rollColumns}, f.paged_through, coalesce(r.attempt, 0) as attempt from fence f, roll r`;
+const answer = (wishes: boolean) => `
+    select ${rollColumns}, f.paged_through, coalesce(r.attempt, 0) as attempt, ${wishes ? anyWishes : "false"} as wishes
+    from fence f, roll r`;
 
-const intendStatement: Statement = {
-  name: "intend",
+const intendStatement = (wishes: boolean): Statement => ({
+  name: wishes ? "intend_heeding_wishes" : "intend",
   text: `
-    with ${held}, page as materialized (
+    with ${held(wishes ? "true" : `not ${anyWishes}`)}, page as materialized (
       select s.hash_slot, s.user_number, s.has_left
       from ${membersBehindMark("$6")}
-    ), ${mutedIn("page")}, near as materialized (
+    ), ${askedByGate({ page: "page", dense: "$9::boolean", wishes })}, near as materialized (
       select e.*
-      from (select min(hash_slot) as first_slot, max(hash_slot) as last_slot from page where $9::boolean) r
+      from span r
       cross join lateral (
         select e.hash_slot, e.user_number, e.ordinal, e.channel, e.destination_id, e.address, e.zone, e.locale
         from carillon.endpoints e
         where e.hash_slot between r.first_slot and r.last_slot and e.gone_at is null
         offset 0
       ) e
+      where $9::boolean
     ), reached as not materialized (
       select p.*, e.ordinal, e.channel, e.destination_id, e.address, e.zone, e.locale
       from page p
@@ -149,7 +172,7 @@ const intendStatement: Statement = {
       from page p ${endpointsOf("p")}
       where not $9::boolean
     ), everybody as materialized (
-      ${roll(judged("reached"), "0")}
+      ${roll(judged("reached", wishes), "0")}
     ), numbered as (
       select r.*,
         row_number() over firing_order as position,
@@ -168,7 +191,7 @@ const intendStatement: Statement = {
       -- more endpoints than room: as many users as fit with all of theirs, or one
       select * from everybody where members <= $6
       union all
-      select * from (${roll(judged("fitting"), "0")}) f where (select members from everybody) > $6
+      select * from (${roll(judged("fitting", wishes), "0")}) f where (select members from everybody) > $6
     ), ${tally}, ${writeFence(`
         mark_slot = coalesce(r.last_slot, g.mark_slot),
         mark_user = coalesce(r.user_numbers[r.members], g.mark_user),
@@ -176,19 +199,22 @@ const intendStatement: Statement = {
         in_doubts = g.in_doubts + y.in_doubts,
         paged_at = case
           when (select count(*) from page) < $6 and (select members from everybody) <= $6
-          then coalesce(g.paged_at, clock_timestamp()) end`)}, ${insertChunk}
-    ${answer}`,
-};
+          then coalesce(g.paged_at, clock_timestamp()) end`)}, ${insertChunk}${wishes ? `, ${putOff}` : ""}
+    ${answer(wishes)}`,
+});
+const intendPlainly = intendStatement(false);
+const intendHeedingWishes = intendStatement(true);
 
 /*
  * Intent of deliveries that are tried again. The same fence; the members come from `deferred` instead of a page, and the
  * gate is asked anew. Who left, or lost the endpoint, while perhaps sent to already stays failed, in doubt; so does what
- * is recorded instead of sent. All members of one chunk have the same number of attempts behind them.
+ * is recorded instead of sent. Who has quiet hours by now stays deferred, until their end. All members of one chunk have
+ * the same number of attempts behind them.
  */
 const intendDeferredStatement: Statement = {
   name: "intend_deferred",
   text: `
-    with ${held}, due as materialized (
+    with ${held()}, due as materialized (
       select d.hash_slot, d.user_number, d.ordinal as wanted_ordinal, d.attempt, d.in_doubt
       from held h
       join carillon.deferred d on d.bucket_id = h.bucket_id and d.group_number = h.group_number
@@ -196,12 +222,12 @@ const intendDeferredStatement: Statement = {
         and ($8::int is not null or (d.next_try_at <= clock_timestamp() and d.parked_at is null))
       order by d.attempt, d.hash_slot, d.user_number, d.ordinal
       limit $6
-    ), ${mutedIn("due")}, taken as materialized (
+    ), ${askedByGate({ page: "due" })}, taken as materialized (
       select d.hash_slot, d.user_number, d.attempt, d.wanted_ordinal as ordinal,
         e.channel, e.destination_id, e.address, e.zone, e.locale,
         case
           when $8::int is not null then case when d.in_doubt then 14 else $8::int end
-          when d.in_doubt and c.code > 0 then 14
+          when d.in_doubt and c.code not in (0, ${outcomeCodes.heldByQuietHours}) then 14
           else c.code
         end as code
       from due d
@@ -212,7 +238,7 @@ const intendDeferredStatement: Statement = {
         on e.hash_slot = d.hash_slot and e.user_number = d.user_number and e.ordinal = d.wanted_ordinal
         and e.gone_at is null
       cross join lateral (
-        select s.user_number is null or ${hasLeft("s")} as has_left, d.user_number, e.ordinal, e.destination_id
+        select s.user_number is null or ${hasLeft("s")} as has_left, d.user_number, e.ordinal, e.channel, e.destination_id
       ) as asked
       cross join lateral (select ${gate("asked")} as code) c
       where d.attempt = (select min(attempt) from due)
@@ -222,7 +248,15 @@ const intendDeferredStatement: Statement = {
       delete from carillon.deferred d
       using fence f, taken m
       where d.bucket_id = f.bucket_id and d.group_number = f.group_number
-        and d.hash_slot = m.hash_slot and d.user_number = m.user_number and d.ordinal = m.ordinal and m.code > 0
+        and d.hash_slot = m.hash_slot and d.user_number = m.user_number and d.ordinal = m.ordinal
+        and m.code not in (0, ${outcomeCodes.heldByQuietHours})
+    ), put_off as (
+      update carillon.deferred d
+      set next_try_at = ${nextTryAfter("q")}, reason = '${quietHoursReason}'
+      from fence f, taken m, quiet q
+      where d.bucket_id = f.bucket_id and d.group_number = f.group_number
+        and d.hash_slot = m.hash_slot and d.user_number = m.user_number and d.ordinal = m.ordinal
+        and m.code = ${outcomeCodes.heldByQuietHours} and q.user_number = m.user_number
     ), under_way as (
       update carillon.deferred d
       set intent_chunk = $5
@@ -230,7 +264,7 @@ const intendDeferredStatement: Statement = {
       where d.bucket_id = f.bucket_id and d.group_number = f.group_number
         and d.hash_slot = m.hash_slot and d.user_number = m.user_number and d.ordinal = m.ordinal and m.code = 0
     )
-    ${answer}`,
+    ${answer(true)}`,
 };
 
 /** Its members in the chunk's own order, which outcomes refer to; one that was erased since has no address to send to. */
@@ -259,12 +293,12 @@ const findIntentStatement: Statement = {
 
 /** Intent for the next members of a group; null: refused, see refusal.ts. */
 export function intend(executor: Executor, request: IntentRequest): Promise<Chunk | null> {
-  return run(executor, intendStatement, request);
+  return askEither(executor, (heeding) => run(executor, heeding ? intendHeedingWishes : intendPlainly, request));
 }
 
 /** Intent for deferred deliveries of a group whose next try has come; null: refused, see refusal.ts. */
-export function intendDeferred(executor: Executor, request: IntentRequest): Promise<Chunk | null> {
-  return run(executor, intendDeferredStatement, request);
+export async function intendDeferred(executor: Executor, request: IntentRequest): Promise<Chunk | null> {
+  return (await run(executor, intendDeferredStatement, request))?.answer ?? null;
 }
 
 /** For an intent whose reply was lost: the chunk, if it stands under this epoch; else null, and it never will by itself. */
@@ -281,9 +315,13 @@ export async function findIntent(
   return chunkOf(rows[0], chunkNumber);
 }
 
-async function run(executor: Executor, statement: Statement, request: IntentRequest): Promise<Chunk | null> {
+async function run(
+  executor: Executor,
+  statement: Statement,
+  request: IntentRequest,
+): Promise<{ readonly answer: Chunk; readonly wishes: boolean } | null> {
   const { fence, chunkNumber, limit, leaseMs, recordAs, dense = false } = request;
-  const { rows } = await executor.query<ChunkRow>({
+  const { rows } = await executor.query<ChunkRow & { wishes: boolean }>({
     ...statement,
     values: [
       fence.bucketId,
@@ -294,8 +332,9 @@ async function run(executor: Executor, statement: Statement, request: IntentRequ
       limit,
       leaseMs,
       recordAs,
-      ...(statement === intendStatement ? [dense] : []),
+      ...(statement === intendDeferredStatement ? [] : [dense]),
     ],
   });
-  return chunkOf(rows[0], chunkNumber);
+  const answer = chunkOf(rows[0], chunkNumber);
+  return answer === null ? null : { answer, wishes: rows[0]?.wishes === true };
 }

@@ -900,6 +900,14 @@ export interface PlaceTimetables {
   zone: string | null;
 }
 
+export interface Preferences {
+  allowed: boolean;
+  channel: Generated<string>;
+  hash_slot: number;
+  topic_id: Generated<number>;
+  user_number: Int8;
+}
+
 export interface QueueState {
   /**
    * of how many time buckets
@@ -925,6 +933,14 @@ export interface QueueState {
    * as in open_groups
    */
   state: string | null;
+}
+
+export interface QuietHours {
+  ends_at: string;
+  hash_slot: number;
+  starts_at: string;
+  topic_id: Generated<number>;
+  user_number: Int8;
 }
 
 export interface Schedules {
@@ -970,6 +986,14 @@ export interface Subscriptions {
    */
   subscribed_at: Generated<Timestamp>;
   user_number: Int8;
+}
+
+export interface Suppressions {
+  created_at: Generated<Timestamp>;
+  ends_at: Timestamp | null;
+  hash_slot: Generated<number>;
+  reason: string;
+  user_id: string;
 }
 
 export interface TimeBuckets {
@@ -1038,6 +1062,10 @@ export interface Topics {
   delivery_mode: Generated<string>;
   expires_after_ms: Generated<number>;
   group_count: number | null;
+  /**
+   * sent at its moment even in a user's quiet hours
+   */
+  ignores_quiet_hours: Generated<boolean>;
   image: string | null;
   link: string | null;
   /**
@@ -1155,9 +1183,12 @@ export interface DB {
   paces: Paces;
   place_timetables: PlaceTimetables;
   places: Places;
+  preferences: Preferences;
   queue_state: QueueState;
+  quiet_hours: QuietHours;
   schedules: Schedules;
   subscriptions: Subscriptions;
+  suppressions: Suppressions;
   time_buckets: TimeBuckets;
   timetable_versions: TimetableVersions;
   timetables: Timetables;

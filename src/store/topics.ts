@@ -41,6 +41,8 @@ export interface Topic {
   readonly groupCount: number | null;
   /** who moves gets a slot (and offset) of one local date once; null: where the rule is of a timetable */
   readonly oncePerLocalDay: boolean | null;
+  /** sent at its moment even in a user's quiet hours */
+  readonly ignoresQuietHours: boolean;
   readonly pausedAt: Date | null;
   readonly version: number;
   readonly updatedAt: Date;
@@ -66,6 +68,7 @@ export interface TopicSettings {
   /** at least 2 */
   readonly groupCount?: number | null | undefined;
   readonly oncePerLocalDay?: boolean | null | undefined;
+  readonly ignoresQuietHours?: boolean | undefined;
 }
 
 /** @throws name_taken, bad_template */
@@ -146,7 +149,7 @@ export function asNameTaken(error: unknown, noun: string, name: string): unknown
 
 function columnsOf(settings: TopicSettings) {
   const { title, body, data, image, sound, link, locale, variants, priority } = settings;
-  const { deliveryMode, expiresAfterMs, catchUp, groupCount, oncePerLocalDay } = settings;
+  const { deliveryMode, expiresAfterMs, catchUp, groupCount, oncePerLocalDay, ignoresQuietHours } = settings;
   return {
     ...(title === undefined ? {} : { title }),
     ...(body === undefined ? {} : { body }),
@@ -162,6 +165,7 @@ function columnsOf(settings: TopicSettings) {
     ...(catchUp === undefined ? {} : { catch_up: catchUp }),
     ...(groupCount === undefined ? {} : { group_count: groupCount }),
     ...(oncePerLocalDay === undefined ? {} : { once_per_local_day: oncePerLocalDay }),
+    ...(ignoresQuietHours === undefined ? {} : { ignores_quiet_hours: ignoresQuietHours }),
   };
 }
 
@@ -184,6 +188,7 @@ function topicOf(row: Selectable<DB["topics"]>): Topic {
     catchUp: row.catch_up as CatchUpPolicy,
     groupCount: row.group_count,
     oncePerLocalDay: row.once_per_local_day,
+    ignoresQuietHours: row.ignores_quiet_hours,
     pausedAt: row.paused_at,
     version: row.version,
     updatedAt: row.updated_at,

@@ -24,6 +24,7 @@ const settings = {
     .optional(),
   /** null: for timetable rules yes, for others no */
   oncePerLocalDay: z.boolean().nullable().optional(),
+  ignoresQuietHours: z.boolean().optional(),
 };
 
 export const newTopic = z.strictObject({ name: slugText, ...settings });
