@@ -39,6 +39,8 @@ export interface Topic {
   readonly catchUp: CatchUpPolicy;
   /** preset; null: by population */
   readonly groupCount: number | null;
+  /** a moment's groups are released evenly over so long; 0: all at once */
+  readonly spreadMs: number;
   /** who moves gets a slot (and offset) of one local date once; null: where the rule is of a timetable */
   readonly oncePerLocalDay: boolean | null;
   /** sent at its moment even in a user's quiet hours */
@@ -67,6 +69,8 @@ export interface TopicSettings {
   readonly catchUp?: CatchUpPolicy | undefined;
   /** at least 2 */
   readonly groupCount?: number | null | undefined;
+  /** 0 to 3,600,000 */
+  readonly spreadMs?: number | undefined;
   readonly oncePerLocalDay?: boolean | null | undefined;
   readonly ignoresQuietHours?: boolean | undefined;
 }
@@ -149,7 +153,7 @@ export function asNameTaken(error: unknown, noun: string, name: string): unknown
 
 function columnsOf(settings: TopicSettings) {
   const { title, body, data, image, sound, link, locale, variants, priority } = settings;
-  const { deliveryMode, expiresAfterMs, catchUp, groupCount, oncePerLocalDay, ignoresQuietHours } = settings;
+  const { deliveryMode, expiresAfterMs, catchUp, groupCount, spreadMs, oncePerLocalDay, ignoresQuietHours } = settings;
   return {
     ...(title === undefined ? {} : { title }),
     ...(body === undefined ? {} : { body }),
@@ -164,6 +168,7 @@ function columnsOf(settings: TopicSettings) {
     ...(expiresAfterMs === undefined ? {} : { expires_after_ms: expiresAfterMs }),
     ...(catchUp === undefined ? {} : { catch_up: catchUp }),
     ...(groupCount === undefined ? {} : { group_count: groupCount }),
+    ...(spreadMs === undefined ? {} : { spread_ms: spreadMs }),
     ...(oncePerLocalDay === undefined ? {} : { once_per_local_day: oncePerLocalDay }),
     ...(ignoresQuietHours === undefined ? {} : { ignores_quiet_hours: ignoresQuietHours }),
   };
@@ -187,6 +192,7 @@ function topicOf(row: Selectable<DB["topics"]>): Topic {
     expiresAfterMs: row.expires_after_ms,
     catchUp: row.catch_up as CatchUpPolicy,
     groupCount: row.group_count,
+    spreadMs: row.spread_ms,
     oncePerLocalDay: row.once_per_local_day,
     ignoresQuietHours: row.ignores_quiet_hours,
     pausedAt: row.paused_at,

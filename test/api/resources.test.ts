@@ -33,7 +33,7 @@ describe("topics", () => {
       pausedAt: null,
       version: 1,
     });
-    const patch = { groupCount: 2, data: { deep: [1, null, "ü"] }, deliveryMode: "at_most_once" };
+    const patch = { groupCount: 2, spreadMs: 30_000, data: { deep: [1, null, "ü"] }, deliveryMode: "at_most_once" };
     const changed = await api.admin.patch("/v1/topics/sale", patch).expect(200);
     expect(changed.body).toMatchObject({ ...patch, version: 2, catchUp: "latest" });
     const cleared = await api.admin.patch("/v1/topics/sale", { groupCount: null, data: null }).expect(200);

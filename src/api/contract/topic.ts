@@ -22,6 +22,8 @@ const settings = {
     })
     .nullable()
     .optional(),
+  /** how long a moment's users are told in; expiry counts from its due time all the same */
+  spreadMs: z.number().int().min(0).max(3_600_000).optional(),
   /** null: for timetable rules yes, for others no */
   oncePerLocalDay: z.boolean().nullable().optional(),
   ignoresQuietHours: z.boolean().optional(),
