@@ -1,3 +1,4 @@
+import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { z } from "zod";
@@ -23,6 +24,10 @@ export interface Config {
     readonly allowPrivateEndpoints: boolean;
     readonly allowLoopback: boolean;
     readonly connectionsPerHost: number;
+    /** push services beside the known ones: host names, or `*.` and a name for all below it */
+    readonly webPushHosts: readonly string[];
+    /** certificates in PEM of authorities that are trusted beside Node's own; null: none */
+    readonly ca: string | null;
   };
   readonly lease: { readonly leaseMs: number; readonly heartbeatMs: number; readonly sweepMs: number };
   readonly planner: { readonly leadMs: number; readonly horizonMs: number; readonly groupTarget: number };
@@ -77,6 +82,8 @@ const settings = z.object({
   CARILLON_CONNECTIONS_PER_HOST: whole("CARILLON_CONNECTIONS_PER_HOST", 64, 1, 1024),
   CARILLON_ALLOW_PRIVATE_ENDPOINTS: yesOrNo("CARILLON_ALLOW_PRIVATE_ENDPOINTS"),
   CARILLON_ALLOW_LOOPBACK: yesOrNo("CARILLON_ALLOW_LOOPBACK"),
+  CARILLON_WEB_PUSH_HOSTS: hosts("CARILLON_WEB_PUSH_HOSTS"),
+  CARILLON_CA_FILE: z.string().optional(),
 });
 type Settings = z.infer<typeof settings>;
 
@@ -93,6 +100,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
   const read = parsed.data;
   const mistakes: string[] = [];
   const secretKey = readSecretKey(read, mistakes);
+  const ca = readAuthorities(read, mistakes);
   mistakes.push(...contradictions(read));
   if (mistakes.length > 0) throw mistaken(mistakes);
   return {
@@ -105,6 +113,8 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
       allowPrivateEndpoints: read.CARILLON_ALLOW_PRIVATE_ENDPOINTS,
       allowLoopback: read.CARILLON_ALLOW_LOOPBACK,
       connectionsPerHost: read.CARILLON_CONNECTIONS_PER_HOST,
+      webPushHosts: read.CARILLON_WEB_PUSH_HOSTS,
+      ca,
     },
     lease: {
       leaseMs: read.CARILLON_LEASE_MS,
@@ -176,7 +186,7 @@ function readSecretKey(read: Settings, mistakes: string[]): Uint8Array | null {
     return null;
   }
   const name = file === undefined ? "CARILLON_SECRET_KEY" : "The file that CARILLON_SECRET_KEY_FILE names";
-  const text = file === undefined ? inline : readText(file, mistakes);
+  const text = file === undefined ? inline : readText("CARILLON_SECRET_KEY_FILE", file, mistakes);
   if (text === undefined) return null;
   const key = Buffer.from(text.trim(), "base64");
   // Node ignores what isn't base64, so only what comes out the same way was meant so
@@ -187,12 +197,31 @@ function readSecretKey(read: Settings, mistakes: string[]): Uint8Array | null {
   return null;
 }
 
-function readText(file: string, mistakes: string[]): string | undefined {
+/** Node takes any text as authorities, and trusts nobody more where it holds none. */
+function readAuthorities({ CARILLON_CA_FILE: file }: Settings, mistakes: string[]): string | null {
+  if (file === undefined) return null;
+  const text = readText("CARILLON_CA_FILE", file, mistakes);
+  if (text === undefined) return null;
+  const certificates = text.match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g) ?? [];
+  if (certificates.length > 0 && certificates.every(isCertificate)) return certificates.join("\n");
+  mistakes.push("The file that CARILLON_CA_FILE names must hold certificates in PEM.");
+  return null;
+}
+
+function isCertificate(pem: string): boolean {
+  try {
+    return new X509Certificate(pem).raw.length > 0;
+  } catch {
+    return false;
+  }
+}
+
+function readText(name: string, file: string, mistakes: string[]): string | undefined {
   try {
     return readFileSync(file, "utf8");
   } catch (error) {
     const why = error instanceof Error && "code" in error ? ` (${error.code})` : "";
-    mistakes.push(`The file that CARILLON_SECRET_KEY_FILE names can't be read: ${file}${why}.`);
+    mistakes.push(`The file that ${name} names can't be read: ${file}${why}.`);
     return undefined;
   }
 }
@@ -215,6 +244,24 @@ function yesOrNo(name: string) {
   return z
     .stringbool({ truthy: ["true", "1", "yes"], falsy: ["false", "0", "no"], error: `${name} must be true or false.` })
     .default(false);
+}
+
+/** A host name; `*.` before it needs at least two labels, since `*.com` would be the whole world. */
+const hostPattern = /^(?:\*\.(?=[^.]+\.))?[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63})*$/;
+
+function hosts(name: string) {
+  return z
+    .string()
+    .default("")
+    .transform((text) =>
+      text
+        .split(",")
+        .map((host) => host.trim().toLowerCase())
+        .filter((host) => host !== ""),
+    )
+    .refine((given) => given.every((host) => hostPattern.test(host)), {
+      error: `${name} must be host names with commas between them, such as push.example.com,*.push.example.org.`,
+    });
 }
 
 function isPostgresUrl(text: string): boolean {

@@ -36,6 +36,7 @@ export const errorCatalogue = {
   far_from_any_place: { status: 422, title: "No known place is near these coordinates" },
   group_count_too_small: { status: 422, title: "A preset group count must be at least 2" },
   hostile_url: { status: 422, title: "The URL is not allowed as a destination" },
+  bad_subscription: { status: 422, title: "The address is not a browser's push subscription" },
   unknown_schedule: { status: 404, title: "There is no such schedule" },
   unknown_endpoint: { status: 404, title: "There is no such endpoint" },
   unknown_api_key: { status: 404, title: "There is no such API key" },

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { readConfig, requireDatabaseUrl, requireSecretKey } from "../src/config.ts";
 import { CarillonError } from "../src/errors.ts";
+import { createAuthority } from "../src/fakes/certificate.ts";
 
 const key = Buffer.alloc(32, 7).toString("base64");
 
@@ -25,7 +26,13 @@ describe("readConfig", () => {
       databaseUrl: null,
       secretKey: null,
       http: { host: "127.0.0.1", port: 8080 },
-      egress: { allowPrivateEndpoints: false, allowLoopback: false, connectionsPerHost: 64 },
+      egress: {
+        allowPrivateEndpoints: false,
+        allowLoopback: false,
+        connectionsPerHost: 64,
+        webPushHosts: [],
+        ca: null,
+      },
       lease: { leaseMs: 8000, heartbeatMs: 1000, sweepMs: 2000 },
       planner: { leadMs: 10_000, horizonMs: 3_600_000, groupTarget: 5000 },
       worker: {
@@ -59,6 +66,29 @@ describe("readConfig", () => {
     expect(requireDatabaseUrl(config)).toBe("postgres://u:p@db/carillon");
     expect(requireSecretKey(config)).toEqual(new Uint8Array(32).fill(7));
     expect(config).toMatchObject({ http: { port: 0 }, egress: { allowLoopback: true } });
+  });
+
+  it("reads the push services that are added", () => {
+    const config = readConfig({ CARILLON_WEB_PUSH_HOSTS: "push.example.com, *.Push.example.org,fakes," });
+    expect(config.egress.webPushHosts).toEqual(["push.example.com", "*.push.example.org", "fakes"]);
+  });
+
+  it.each([
+    "*",
+    "*.com",
+    "*.",
+    "*example.com",
+    "a.*.example.com",
+    "https://x.example",
+    "x.example:443",
+    "x.example/",
+    ".example.com",
+    "example.com.",
+    "a b",
+  ])("refuses %j as a push service", (host) => {
+    expect(mistakesOf({ CARILLON_WEB_PUSH_HOSTS: `push.example.com,${host}` })).toEqual([
+      expect.stringMatching(/CARILLON_WEB_PUSH_HOSTS must be host names/),
+    ]);
   });
 
   it("names this process where nobody else does", () => {
@@ -112,6 +142,25 @@ describe("readConfig", () => {
       writeFileSync(file, `${key}\n`);
       expect(readConfig({ CARILLON_SECRET_KEY_FILE: file }).secretKey).toEqual(new Uint8Array(32).fill(7));
       expect(mistakesOf({ CARILLON_SECRET_KEY_FILE: file, CARILLON_SECRET_KEY: key })).toHaveLength(1);
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
+});
+
+describe("CARILLON_CA_FILE", () => {
+  it("names certificates in PEM, and is refused where it holds none or anything that is no certificate", () => {
+    const directory = mkdtempSync(join(tmpdir(), "carillon-config-"));
+    try {
+      const file = join(directory, "ca.pem");
+      const [one, other] = [createAuthority().ca.trim(), createAuthority().ca.trim()];
+      expect(mistakesOf({ CARILLON_CA_FILE: file })).toEqual([expect.stringMatching(/CARILLON_CA_FILE.*ENOENT/)]);
+      writeFileSync(file, `# ours\n${one}\n\n# theirs\n${other}\n`);
+      expect(readConfig({ CARILLON_CA_FILE: file }).egress.ca).toBe(`${one}\n${other}`);
+      for (const text of ["", "trust me", `${one}\n${other.replace(/\n.{20}/, "\n")}`]) {
+        writeFileSync(file, text);
+        expect(mistakesOf({ CARILLON_CA_FILE: file })).toEqual([expect.stringMatching(/certificates in PEM/)]);
+      }
     } finally {
       rmSync(directory, { recursive: true });
     }

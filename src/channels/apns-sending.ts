@@ -5,6 +5,7 @@ import type { ProviderToken, ProviderTokens } from "./apns-token.ts";
 import type { Delivery, Moment, OnReply, Outcome, SendRequest } from "./channel.ts";
 import type { Http2Lane } from "./http2-lane.ts";
 import type { Ending, Parcel, Source } from "./lane.ts";
+import { observed } from "./observed.ts";
 
 /** Apple's answers are one short object. */
 const replyBytesMax = 4_096;
@@ -110,12 +111,11 @@ export class ApnsSending implements Source {
       replyBytesMax,
       keepReply: true,
       mayBegin: () => this.#request.mayBegin(),
-      ended: (ending) => this.#ended(index, delivery, token, ending),
+      ended: observed(this.#route.onReply, (ending) => this.#ended(index, delivery, token, ending)),
     };
   }
 
   #ended(index: number, delivery: Delivery, token: ProviderToken, ending: Ending): void {
-    if (ending.kind === "answered") this.#route.onReply?.(ending.reply);
     if (saysTokenExpired(ending) && !this.#askedAgain.has(index)) {
       this.#askedAgain.add(index);
       void this.#askAgain(index, token);

@@ -1,8 +1,9 @@
 import type { Config } from "../config.ts";
 import { createApnsChannel } from "./apns.ts";
 import type { Channel, OnReply } from "./channel.ts";
-import type { EgressPolicy } from "./egress-guard.ts";
 import { createFcmChannel } from "./fcm.ts";
+import { createWebPushChannel } from "./web-push.ts";
+import type { PushPolicy } from "./web-push-subscription.ts";
 import { createWebhookChannel } from "./webhook.ts";
 
 /**
@@ -13,14 +14,17 @@ import { createWebhookChannel } from "./webhook.ts";
 export function createChannels(config: Config, watch: { readonly onReply?: OnReply } = {}): readonly Channel[] {
   const policy = egressPolicy(config);
   const { connectionsPerHost } = config.egress;
+  const ca = config.egress.ca ?? undefined;
   return [
-    createWebhookChannel({ policy, connectionsPerHost, ...watch }),
-    createFcmChannel({ policy, ...watch }),
-    createApnsChannel({ policy, ...watch }),
+    createWebhookChannel({ policy, connectionsPerHost, ca, ...watch }),
+    createFcmChannel({ policy, ca, ...watch }),
+    createApnsChannel({ policy, ca, ...watch }),
+    createWebPushChannel({ policy, connectionsPerHost, ca, ...watch }),
   ];
 }
 
 /** What a node with this configuration may dial. */
-export function egressPolicy({ egress }: Pick<Config, "egress">): EgressPolicy {
-  return { allowLoopback: egress.allowLoopback, allowPrivate: egress.allowPrivateEndpoints };
+export function egressPolicy({ egress }: Pick<Config, "egress">): PushPolicy {
+  const { allowLoopback, allowPrivateEndpoints: allowPrivate, webPushHosts: pushHosts } = egress;
+  return { allowLoopback, allowPrivate, pushHosts };
 }

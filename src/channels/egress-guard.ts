@@ -160,6 +160,18 @@ function checkName(hostname: string, policy: EgressPolicy, refuse: (why: string)
   if (!hostname.includes(".") || insideNames.test(hostname)) refuse("The URL's host is not a public name");
 }
 
+/**
+ * Whether a URL's host is this machine or inside a private network by its very form: a literal address that is not
+ * public, or a name that resolves inside by convention. What such a name resolves to is not asked here.
+ *
+ * @param hostname as `URL.hostname` has it: lower-case, IPv6 in brackets
+ */
+export function isInsideHost(hostname: string): boolean {
+  const literal = literalAddress(hostname);
+  if (literal !== null) return !isAllowedAddress(literal, { allowLoopback: false });
+  return isLoopbackHost(hostname) || !hostname.includes(".") || insideNames.test(hostname);
+}
+
 function isLoopbackHost(hostname: string): boolean {
   const literal = literalAddress(hostname);
   if (literal !== null) return ipaddr.parse(literal).range() === "loopback";

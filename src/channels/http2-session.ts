@@ -38,6 +38,13 @@ export interface SessionOwner {
   closed(session: Http2Session): void;
 }
 
+class NoHttp2Error extends Error {}
+
+/** Whether a session failed because the far side chose another protocol: HTTP/1.1 may do. */
+export function saysNoHttp2(error: Error): boolean {
+  return error instanceof NoHttp2Error;
+}
+
 /** How long the far side has to close its half after we have closed ours. */
 const lingerMs = 250;
 
@@ -189,7 +196,7 @@ export class Http2Session implements Carrier {
     }
     if (this.#url.protocol === "https:" && !("alpnProtocol" in socket && socket.alpnProtocol === "h2")) {
       socket.destroy();
-      this.#failed(new Error("the far side does not speak HTTP/2"));
+      this.#failed(new NoHttp2Error("the far side does not speak HTTP/2"));
       return;
     }
     this.#socket = socket;

@@ -1,3 +1,4 @@
+import { apnsPayload } from "./apns-body.ts";
 import type { ChannelName, Delivery, Moment } from "./channel.ts";
 import { fcmBodies } from "./fcm-body.ts";
 import { momentBodies } from "./webhook-body.ts";
@@ -6,4 +7,5 @@ import { momentBodies } from "./webhook-body.ts";
 export const payloadPreviews: Partial<Record<ChannelName, (moment: Moment, delivery: Delivery) => unknown>> = {
   fcm: (moment, delivery) => JSON.parse(fcmBodies(moment, Date.parse(moment.dueAt)).body(delivery).toString()),
   webhook: (moment, delivery) => JSON.parse(momentBodies(moment).single(delivery).toString()),
+  apns: (_moment, { message }) => JSON.parse(apnsPayload(message).toString()),
 };

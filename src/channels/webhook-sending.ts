@@ -1,6 +1,7 @@
 import { batchWebhookId, webhookId } from "../reminder/delivery-id.ts";
 import type { Delivery, OnReply, Outcome, SendRequest, WebhookDestination } from "./channel.ts";
 import type { Ending, Lane, Parcel, Source } from "./lane.ts";
+import { observed } from "./observed.ts";
 import { type MomentBodies, momentBodies } from "./webhook-body.ts";
 import { batchOutcomes, singleOutcome } from "./webhook-reply.ts";
 import type { Sign } from "./webhook-signature.ts";
@@ -123,7 +124,7 @@ export class WebhookSending implements Source {
       replyBytesMax,
       keepReply: keepReply || onReply !== undefined,
       mayBegin: () => mayBegin.call(this.#request),
-      ended: onReply === undefined ? ended : observed(onReply, ended),
+      ended: observed(onReply, ended),
     };
   }
 
@@ -152,11 +153,4 @@ export class WebhookSending implements Source {
     this.#request.settle(indexes, outcomes);
     if (this.#unsettled === 0) this.#done.resolve();
   }
-}
-
-function observed(onReply: OnReply, ended: (ending: Ending) => void): (ending: Ending) => void {
-  return (ending) => {
-    if (ending.kind === "answered") onReply(ending.reply);
-    ended(ending);
-  };
 }

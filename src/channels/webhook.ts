@@ -13,6 +13,8 @@ export interface WebhookChannelOptions {
   readonly connectionsPerHost: number;
   /** look-up, TCP and TLS together; default 3,000 */
   readonly connectTimeoutMs?: number;
+  /** PEM: authorities that are trusted beside Node's own */
+  readonly ca?: string | undefined;
   /** epoch milliseconds, for `webhook-timestamp`; default the wall clock */
   readonly nowMs?: () => number;
   /** default DNS */
@@ -36,8 +38,8 @@ interface Receiver extends WebhookRoute {
  * Retries, back-off and circuits are the caller's: what can't be sent is settled, with its reason, and not tried again.
  */
 export function createWebhookChannel(options: WebhookChannelOptions): Channel {
-  const { policy, connectionsPerHost, connectTimeoutMs = 3_000, nowMs = Date.now, resolve, onReply } = options;
-  const connector = guardedConnector(policy, connectTimeoutMs, resolve);
+  const { policy, connectionsPerHost, connectTimeoutMs = 3_000, nowMs = Date.now, resolve, ca, onReply } = options;
+  const connector = guardedConnector(policy, connectTimeoutMs, resolve, ca === undefined ? {} : { ca });
   const receivers = new Map<number, Receiver>();
   const retired = new Set<Promise<void>>();
   let closed = false;

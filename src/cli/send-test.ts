@@ -171,7 +171,7 @@ function replyText({ status, retryAfter, body, whole, cutShort }: Reply): string
   return `\nAnswered ${status}${wait}:\n${text}${end}\n`;
 }
 
-/** What would follow for a real delivery: docs/channels.md, "What to answer". */
+/** What would follow for a real delivery: docs/channels/README.md, "What becomes of a reminder". */
 export function meaningOf(outcome: Outcome): string {
   switch (outcome.kind) {
     case "accepted":

@@ -1,6 +1,6 @@
 import { createServer as createHttp1Server, type Server as Http1Server, type IncomingMessage } from "node:http";
 import { createServer as createHttp2Server, type Http2Server, type ServerHttp2Session } from "node:http2";
-import type { AddressInfo, Socket } from "node:net";
+import { type AddressInfo, createServer as createTcpServer, type Socket, type Server as TcpServer } from "node:net";
 import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from "node:tls";
 import type { Exchange, ProviderConnection } from "./provider-exchange.ts";
 import { http1Exchange, http2Exchange } from "./provider-exchange.ts";
@@ -30,11 +30,12 @@ interface Session extends ProviderConnection {
 }
 
 /**
- * The listening side of a provider: TLS, and behind it HTTP/2 or HTTP/1.1 as ALPN has it. The listener is TLS's own,
- * and the HTTP servers are handed its sockets: so it can stop listening while connections go on.
+ * The listening side of a provider: TCP, behind it TLS, behind that HTTP/2 or HTTP/1.1 as ALPN has it. Each is handed
+ * the sockets of the one before: so it can stop listening while connections go on, and leave a connection to itself.
  */
 export class ProviderSockets {
   readonly #options: ProviderSocketsOptions;
+  readonly #tcp: TcpServer;
   readonly #tls: TlsServer;
   readonly #http1: Http1Server;
   readonly #http2: Http2Server;
@@ -48,9 +49,8 @@ export class ProviderSockets {
   private constructor(options: ProviderSocketsOptions) {
     this.#options = options;
     const { cert, key, allowHttp1 } = options;
-    this.#tls = createTlsServer({ cert, key, ALPNProtocols: allowHttp1 ? ["h2", "http/1.1"] : ["h2"], noDelay: true });
-    // prepended: before TLS has begun with it
-    this.#tls.prependListener("connection", (socket: Socket) => this.#admit(socket));
+    this.#tcp = createTcpServer({ noDelay: true }, (socket) => this.#admit(socket));
+    this.#tls = createTlsServer({ cert, key, ALPNProtocols: allowHttp1 ? ["h2", "http/1.1"] : ["h2"] });
     this.#tls.on("secureConnection", (socket) => this.#speak(socket));
     this.#tls.on("tlsClientError", () => {});
     this.#http1 = createHttp1Server({ noDelay: true, keepAliveTimeout: 60_000 }, (request, response) => {
@@ -89,7 +89,7 @@ export class ProviderSockets {
   async setDoor(door: Door): Promise<void> {
     if (door === this.#door) return;
     // close() stops listening at once; its callback would wait for the connections that go on
-    if (door === "refusing") this.#tls.close();
+    if (door === "refusing") this.#tcp.close();
     else if (this.#door === "refusing") await this.#listen(this.#port);
     this.#door = door;
   }
@@ -102,7 +102,7 @@ export class ProviderSockets {
 
   /** Ends all connections at once. */
   async close(): Promise<void> {
-    if (this.#door !== "refusing") this.#tls.close();
+    if (this.#door !== "refusing") this.#tcp.close();
     this.#door = "refusing";
     const closed = [...this.#sockets.values()].map((socket) => {
       if (socket.closed) return undefined;
@@ -116,13 +116,13 @@ export class ProviderSockets {
 
   async #listen(port: number): Promise<number> {
     await new Promise<void>((resolve, reject) => {
-      this.#tls.once("error", reject);
-      this.#tls.listen({ port, host: this.#options.host, backlog: 4_096 }, () => {
-        this.#tls.off("error", reject);
+      this.#tcp.once("error", reject);
+      this.#tcp.listen({ port, host: this.#options.host, backlog: 4_096 }, () => {
+        this.#tcp.off("error", reject);
         resolve();
       });
     });
-    const address: AddressInfo | string | null = this.#tls.address();
+    const address: AddressInfo | string | null = this.#tcp.address();
     if (address === null || typeof address === "string") throw new Error("The provider has no port");
     return address.port;
   }
@@ -137,11 +137,11 @@ export class ProviderSockets {
         if (this.#sockets.get(remotePort) === socket) this.#sockets.delete(remotePort);
       });
     }
+    if (this.#door !== "silent") this.#tls.emit("connection", socket);
   }
 
   #speak(socket: TLSSocket): void {
     socket.on("error", () => {});
-    if (this.#door === "silent") return;
     if (socket.alpnProtocol === "h2") this.#http2.emit("connection", socket);
     else if (this.#options.allowHttp1) this.#http1.emit("connection", socket);
     else socket.destroy();
@@ -158,7 +158,10 @@ export class ProviderSockets {
       goAway: ({ code = 0, lastStream, debugData }) => {
         if (http2.closed || http2.destroyed) return;
         http2.goaway(code, lastStream ?? 0, debugData === undefined ? undefined : Buffer.from(debugData));
-        http2.close();
+        // In this turn its closing GOAWAY would still name a later stream than this one does, which no client allows.
+        setImmediate(() => {
+          if (!http2.closed && !http2.destroyed) http2.close();
+        });
       },
       reset: () => this.#reset(remotePort),
     };

@@ -22,9 +22,9 @@ function printed(request: ReceivedRequest, clock: ClockReading): string {
   const late = `+${Math.round(request.receivedAtMs - realTimeOf(clock, request.dueAtMs))} ms`;
   // Titles and user ids come from outside: quoted, so that no control character reaches the terminal.
   return request.reminders
-    .map(({ user }) => {
+    .map(({ user, title = request.title }) => {
       const tries = request.attempt === 0 ? "" : `, try ${request.attempt + 1}`;
-      return `${at}  ${late.padStart(8)}  ${JSON.stringify(user)}  ${JSON.stringify(request.title)}  (${request.topic}, group ${request.group} by ${request.node}${tries})\n`;
+      return `${at}  ${late.padStart(8)}  ${JSON.stringify(user)}  ${JSON.stringify(title)}  (${request.topic}, group ${request.group} by ${request.node}${tries})\n`;
     })
     .join("");
 }

@@ -1,5 +1,13 @@
 import type { IncomingMessage } from "node:http";
 
+/** One reminder of a request; one that differs from its batch brings words of its own. */
+export interface RequestedReminder {
+  readonly id: string;
+  readonly user: string;
+  readonly title?: string;
+  readonly body?: string;
+}
+
 /** A webhook request as a receiver sees it, the same whether it brings one reminder or many. */
 export interface ReceivedRequest {
   readonly type: "reminder" | "reminders";
@@ -12,7 +20,7 @@ export interface ReceivedRequest {
   readonly dueAtMs: number;
   readonly title: string;
   readonly body: string;
-  readonly reminders: readonly { readonly id: string; readonly user: string }[];
+  readonly reminders: readonly RequestedReminder[];
   /** wall clock of the receiver, epoch milliseconds with a fraction */
   readonly receivedAtMs: number;
   readonly headers: IncomingMessage["headers"];
@@ -53,8 +61,10 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null;
 }
 
-function isMember(value: unknown): value is { id: string; user: string } {
-  return isRecord(value) && typeof value.id === "string" && typeof value.user === "string";
+function isMember(value: unknown): value is RequestedReminder {
+  if (!isRecord(value) || typeof value.id !== "string" || typeof value.user !== "string") return false;
+  const { title, body } = value;
+  return (title === undefined || typeof title === "string") && (body === undefined || typeof body === "string");
 }
 
 let lastInstant = "";

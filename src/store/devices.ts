@@ -1,3 +1,4 @@
+import { CarillonError } from "../errors.ts";
 import { deviceChannels, isDeviceChannel } from "../reminder/address.ts";
 import { codeOf } from "./database.ts";
 import type { Executor } from "./executor.ts";
@@ -103,13 +104,23 @@ export class DeviceContended extends Error {
   }
 }
 
-/** Again until nobody is in the way: each time somebody else has got on. */
+/** Each time somebody else has got on, so this many are never needed. */
+export const contendedMax = 50;
+
+/**
+ * Again until nobody is in the way.
+ *
+ * @throws database_unavailable when there is no end to it
+ */
 export async function whileContended<T>(run: () => Promise<T>): Promise<T> {
-  for (;;) {
+  for (let tries = 1; ; tries += 1) {
     try {
       return await run();
     } catch (error) {
       if (!(error instanceof DeviceContended)) throw error;
+      if (tries >= contendedMax) {
+        throw new CarillonError("database_unavailable", "Too many register the same devices.", { cause: error });
+      }
     }
   }
 }

@@ -1,5 +1,5 @@
 import { CarillonError, ManyErrors } from "../errors.ts";
-import { DeviceContended } from "./devices.ts";
+import { contendedMax, DeviceContended } from "./devices.ts";
 import type { Executor } from "./executor.ts";
 import { ZoneChanged } from "./own-zone.ts";
 import type { Merged, Numbered, Refused } from "./staging.ts";
@@ -19,6 +19,7 @@ export async function mergeSubscriptions(
 ): Promise<Merged> {
   const refused: Refused[] = [];
   let sound = rows;
+  let contended = 0;
   for (;;) {
     const requests = sound.map(({ line, row }) => ({ ...row, pointer: `/${line}` }));
     await client.query("savepoint whole_batch");
@@ -26,7 +27,8 @@ export async function mergeSubscriptions(
       const counts = await subscribeMany(client, requests, options);
       return { ...counts, refused };
     } catch (error) {
-      const again = error instanceof ZoneChanged || error instanceof DeviceContended;
+      if (error instanceof DeviceContended) contended += 1;
+      const again = error instanceof ZoneChanged || (error instanceof DeviceContended && contended < contendedMax);
       const mistakes = again ? [] : byLine(error);
       if (mistakes === null) throw error;
       // what was found only when storing (a user with too many endpoints) has left rows behind

@@ -6,10 +6,11 @@ import type { Executor } from "./executor.ts";
 
 /** The outside ids of users, by user number; who was erased is missing. */
 export async function userIdsOf(executor: Executor, userNumbers: readonly string[]): Promise<Map<string, string>> {
-  const { rows } = await executor.query<{ user_number: string; user_id: string }>(
-    "select user_number, user_id from carillon.users where user_number = any($1::bigint[])",
-    [[...new Set(userNumbers)]],
-  );
+  const { rows } = await executor.query<{ user_number: string; user_id: string }>({
+    name: "user_ids",
+    text: "select user_number, user_id from carillon.users where user_number = any($1::bigint[])",
+    values: [[...new Set(userNumbers)]],
+  });
   return new Map(rows.map((row) => [row.user_number, row.user_id]));
 }
 

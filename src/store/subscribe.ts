@@ -3,7 +3,7 @@ import { type Monotonic, monotonicMs } from "../clock.ts";
 import { CarillonError } from "../errors.ts";
 import type { AddressRule } from "../reminder/address.ts";
 import type { Database } from "./database.ts";
-import { DeviceContended, deviceOwners } from "./devices.ts";
+import { deviceOwners, whileContended } from "./devices.ts";
 import { registerEndpoints } from "./endpoints.ts";
 import { type Executor, inTransaction } from "./executor.ts";
 import { wakePlanner } from "./jobs.ts";
@@ -79,15 +79,14 @@ export async function subscribe(
 
 /**
  * One transaction, and again where a user's zone, of which a rule was made, was changed before the user's row was
- * locked: to lock it before reading it would take locks out of their order (see findOrCreateUsers). Again, too, where
- * somebody else was registering a device for another user.
+ * locked: to lock it before reading it would take locks out of their order (see findOrCreateUsers).
  */
 async function inOneZone<T>(db: Database, run: (client: pg.PoolClient) => Promise<T>): Promise<T> {
   for (;;) {
     try {
-      return await inTransaction(db, run);
+      return await whileContended(() => inTransaction(db, run));
     } catch (error) {
-      if (!(error instanceof ZoneChanged || error instanceof DeviceContended)) throw error;
+      if (!(error instanceof ZoneChanged)) throw error;
     }
   }
 }

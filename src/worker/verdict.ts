@@ -26,7 +26,7 @@ export interface Circumstances {
 /** The reason of a channel's `retry` for what `mayBegin` held back. */
 export const heldBack = "held_back";
 
-/** Decides what becomes of a delivery after an outcome, by the classes that docs/channels.md lists. */
+/** Decides what becomes of a delivery after an outcome, by the classes that docs/channels/README.md lists. */
 export function judge(outcome: Outcome, circumstances: Circumstances): Verdict {
   const { attempt, nowMs, expiresAtMs } = circumstances;
   switch (outcome.kind) {

@@ -137,6 +137,42 @@ describe("what a receiver gets", () => {
     for (const { body, headers } of server.requests) new Webhook(newSecret).verify(body, headers);
   });
 
+  it("tells a picture, a sound and a link where there are any", async () => {
+    await using server = await recordingServer();
+    await using channel = channelFor();
+    const more = { image: "https://x.test/a.png", sound: "bell", link: "app://live" };
+    const deliveries = users(2).map((to, at) => ({
+      ...to,
+      message: at === 0 ? { ...someMessage, ...more } : someMessage,
+    }));
+    await sendAll(channel, destinationAt(server.url), deliveries);
+    const [first, second] = server.requests.map(({ body }) => JSON.parse(body).data);
+    expect(first).toMatchObject({ title: "On air", ...more });
+    for (const name of Object.keys(more)) expect(second).not.toHaveProperty(name);
+  });
+
+  it("says in a batch what most read, and to each other all of their own", async () => {
+    await using server = await recordingServer();
+    await using channel = channelFor();
+    const german = { ...someMessage, title: "Live", link: "https://x.test/de" };
+    const dutch = { ...someMessage, title: "Nu live", data: null };
+    // equal words count together, whether they are one object or not
+    const said = [dutch, german, someMessage, { ...german }, { ...german }];
+    const deliveries = users(5).flatMap((to, at) => ({ ...to, message: said[at] ?? someMessage }));
+    await sendAll(channel, destinationAt(server.url, { batchSize: 4 }), deliveries);
+    const [first, second] = server.requests.map(({ body }) => JSON.parse(body).data);
+    const { image: _, sound: __, ...germanWords } = german;
+    expect(first).toMatchObject(germanWords);
+    expect(first.reminders).toEqual([
+      { id: "d_x_0_0", user: "u-0", title: "Nu live", body: "It begins now", data: null },
+      { id: "d_x_1_0", user: "u-1" },
+      { id: "d_x_2_0", user: "u-2", title: "On air", body: "It begins now", data: { stream: 7 } },
+      { id: "d_x_3_0", user: "u-3" },
+    ]);
+    expect(second.reminders).toEqual([{ id: "d_x_4_0", user: "u-4" }]);
+    expect(second.title).toBe("Live");
+  });
+
   it("carries the time of sending, in seconds, and null for a message without data", async () => {
     await using server = await recordingServer();
     await using channel = channelFor({ nowMs: () => 1_700_000_000_999 });

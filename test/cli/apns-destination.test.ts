@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Apns, createApnsKey, startApns } from "../../src/fakes/apns.ts";
 import { createDestination } from "../../src/store/destinations.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { carillon } from "./carillon.ts";
+import { carillon, typed } from "./carillon.ts";
 
 const key = randomBytes(32);
 const device = "a1".repeat(32);
@@ -36,7 +36,7 @@ beforeAll(async () => {
     DATABASE_URL: test.url,
     CARILLON_SECRET_KEY: key.toString("base64"),
     CARILLON_ALLOW_LOOPBACK: "true",
-    NODE_EXTRA_CA_CERTS: caFile,
+    CARILLON_CA_FILE: caFile,
   };
 });
 
@@ -48,7 +48,7 @@ afterAll(async () => {
 
 describe("a destination at Apple's", () => {
   it("is looked at by carillon doctor without ringing anybody", async () => {
-    const { code, stdout } = await carillon(["doctor", "--json"], env);
+    const { code, stdout } = await typed(["doctor", "--json"], env);
     expect(code).toBe(1);
     const { findings } = JSON.parse(stdout);
     expect(findings.filter(({ check }: { check: string }) => check.startsWith("destination "))).toEqual([

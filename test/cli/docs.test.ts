@@ -130,11 +130,11 @@ interface Example {
   };
 }
 
-describe("docs/channels.md", () => {
-  const [single = "", batch = "", mixed = "", reply = ""] = blocksOf("docs/channels.md", "json");
-  const [headers = ""] = blocksOf("docs/channels.md", "http");
+describe("docs/channels/webhook.md", () => {
+  const [single = "", batch = "", mixed = "", reply = ""] = blocksOf("docs/channels/webhook.md", "json");
+  const [headers = ""] = blocksOf("docs/channels/webhook.md", "http");
   const header = (name: string) => new RegExp(`^${name}: (.*)$`, "m").exec(headers)?.[1];
-  const secret = /whsec_[A-Za-z0-9+/]+=*/.exec(read("docs/channels.md"))?.[0] ?? "";
+  const secret = /whsec_[A-Za-z0-9+/]+=*/.exec(read("docs/channels/webhook.md"))?.[0] ?? "";
   const one: Example = JSON.parse(single);
 
   function momentOf({ data }: Example): Moment {
@@ -212,7 +212,7 @@ describe("docs/channels.md", () => {
   });
 
   it("shows a receiver that takes what is signed, tells repeats, and refuses the rest", async () => {
-    const [program = ""] = blocksOf("docs/channels.md", "js");
+    const [program = ""] = blocksOf("docs/channels/webhook.md", "js");
     const receiver = spawn(process.execPath, ["--input-type=module", "--eval", program], {
       cwd: root,
       env: { PATH: process.env.PATH, PORT: "0", WEBHOOK_SECRET: secret },

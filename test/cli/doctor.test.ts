@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { describe, expect, inject, it } from "vitest";
+import { newVapidPair } from "../../src/channels/credentials.ts";
 import { zoneDataVersion } from "../../src/config.ts";
 import { startWebhookReceiver } from "../../src/fakes/webhook-receiver.ts";
 import { createDestination, patchDestination } from "../../src/store/destinations.ts";
@@ -62,6 +63,11 @@ describe("carillon doctor", () => {
     await at("inside", "https://10.0.0.7/");
     await at("asleep", "http://127.0.0.1:1/");
     await at("no tls", `https://127.0.0.1:${notTls.port}/`);
+    const { publicKey } = newVapidPair();
+    const { privateKey } = newVapidPair();
+    const browsers = { channel: "web-push", name: "browsers", url: "", subject: "mailto:ops@example.com" } as const;
+    await createDestination(database, { ...browsers, publicKey, privateKey }, key);
+    await createDestination(database, { ...browsers, ...newVapidPair(), name: "browsers too" }, key);
     await patchDestination(database, "asleep", { disabled: true }, key);
     const env = { DATABASE_URL: test.url, ...secretKey, CARILLON_ALLOW_LOOPBACK: "true" };
     const { code, of } = await doctor(env);
@@ -69,6 +75,8 @@ describe("carillon doctor", () => {
     expect(of("destination away")).toMatchObject({ state: "problem", found: "webhook: no connection (ECONNREFUSED)" });
     expect(of("destination inside")).toMatchObject({ state: "problem", found: expect.stringMatching(/not a public/) });
     expect(of("destination no tls")).toMatchObject({ state: "problem", found: expect.stringMatching(/no connection/) });
+    expect(of("destination browsers")).toMatchObject({ state: "problem", found: expect.stringMatching(/no pair/) });
+    expect(of("destination browsers too")).toMatchObject({ state: "ok" });
     expect(of("destination asleep")).toMatchObject({ state: "note", found: "disabled: by an admin" });
 
     const { code: codeForPeople, stdout } = await typed(["doctor"], env);

@@ -7,6 +7,7 @@ import {
   deliveryId,
   deliveryIds,
   webhookId,
+  webPushTopic,
 } from "../../src/reminder/delivery-id.ts";
 
 describe("deliveryId", () => {
@@ -37,6 +38,13 @@ describe("deliveryId", () => {
 
   it("does not run schedule and occurrence together", () => {
     expect(deliveryId("1", "23", "7", 0)).not.toBe(deliveryId("12", "3", "7", 0));
+  });
+});
+
+describe("webPushTopic", () => {
+  it("is what RFC 8030 allows, and the same in every release: push services replace by it", () => {
+    expect(webPushTopic("d_x_7_0")).toBe("mKJTPijvZIwmNHmoC3IBO7IiERZpvc-U");
+    expect(webPushTopic("d_x_7_1")).not.toBe(webPushTopic("d_x_7_0"));
   });
 });
 
