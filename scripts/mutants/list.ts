@@ -23,6 +23,42 @@ function mutant(name: string, file: string, find: string, replace: string, ...te
 }
 
 export const mutants: readonly Mutant[] = [
+  // who is held
+  mutant(
+    "gate: what quiet hours hold gets no row of its own",
+    intent,
+    "where (select waiting from tally) > 0",
+    "where (select waiting from tally) > 100000",
+    "test/store/gate.test.ts",
+  ),
+  mutant(
+    "gate: what is held again leaves what is deferred",
+    intent,
+    "and m.code not in (0, ${outcomeCodes.heldByQuietHours})\n",
+    "and m.code <> 0\n",
+    "test/store/gate.test.ts",
+  ),
+  mutant(
+    "gate: what is in doubt is given up in quiet hours",
+    intent,
+    "when d.in_doubt and c.code not in (0, ${outcomeCodes.heldByQuietHours}) then 14",
+    "when d.in_doubt and c.code <> 0 then 14",
+    "test/store/gate.test.ts",
+  ),
+  mutant(
+    "gate: held beyond the expiry",
+    "src/store/gate.ts",
+    "max(q.until) < min(q.expires_at) as comes_again",
+    "max(q.until) < min(q.expires_at) + interval '1 day' as comes_again",
+    "test/store/gate.test.ts",
+  ),
+  mutant(
+    "gate: the text without wishes is not refused where somebody has some",
+    intent,
+    'held(wishes ? "true" : `not ${anyWishes}`)',
+    'held(wishes ? "true" : `not (${anyWishes} and false)`)',
+    "test/store/gate.test.ts",
+  ),
   // who may write
   {
     name: "intent: no epoch check",
