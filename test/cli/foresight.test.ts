@@ -127,7 +127,7 @@ describe("carillon explain", () => {
     expect((await typed(["explain", "bob", ...at], env)).stdout).toMatch(/no: no endpoint/);
     expect((await typed(["explain", "cem", ...at], env)).stdout).toMatch(/no: muted/);
     expect((await typed(["explain", "dan", ...at], env)).stdout).toMatch(
-      /held until \d{4}-06-02T06:20:00\+05:45 by quiet hours, then by memory to device-1 \(endpoint 1\)/,
+      /held until \d{4}-06-01T06:20:00\+05:45 by quiet hours, then by memory to device-1 \(endpoint 1\)/,
     );
     const { moments, absences } = JSON.parse((await typed(["explain", "ada", ...at, "--json"], env)).stdout);
     expect(moments).toMatchObject([{ verdict: "to be sent", topic: "live" }]);
@@ -155,9 +155,9 @@ describe("carillon plan", () => {
     await pauseSchedule(test.database, ids[0] ?? "");
     const people = await typed(asked, env);
     const { buckets } = JSON.parse((await typed([...asked, "--json"], env)).stdout);
-    expect(buckets).toMatchObject([{ change: "new", population: 3, groups: 1, paused: true, topic: "live" }]);
-    expect(people.stdout).toMatch(/daily 02:30 Europe\/Berlin .*new, paused .* 3 .* 1 /);
-    expect(people.stdout).toMatch(/Moments: 1, people: 3, groups: 1\. Nothing was changed\.\n$/);
+    expect(buckets).toMatchObject([{ change: "new", population: 4, groups: 1, paused: true, topic: "live" }]);
+    expect(people.stdout).toMatch(/daily 02:30 Europe\/Berlin .*new, paused .* 4 .* 1 /);
+    expect(people.stdout).toMatch(/Moments: 1, people: 4, groups: 1\. Nothing was changed\.\n$/);
     const { rows } = await test.database.pool.query("select from carillon.time_buckets");
     expect(rows).toEqual([]);
   });
