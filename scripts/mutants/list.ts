@@ -23,6 +23,42 @@ function mutant(name: string, file: string, find: string, replace: string, ...te
 }
 
 export const mutants: readonly Mutant[] = [
+  // who is held
+  mutant(
+    "gate: what quiet hours hold gets no row of its own",
+    intent,
+    "where (select waiting from tally) > 0",
+    "where (select waiting from tally) > 100000",
+    "test/store/gate.test.ts",
+  ),
+  mutant(
+    "gate: what is held again leaves what is deferred",
+    intent,
+    `and m.code not in (0, \${outcomeCodes.heldByQuietHours})\n`,
+    "and m.code <> 0\n",
+    "test/store/gate.test.ts",
+  ),
+  mutant(
+    "gate: what is in doubt is given up in quiet hours",
+    intent,
+    `when d.in_doubt and c.code not in (0, \${outcomeCodes.heldByQuietHours}) then 14`,
+    "when d.in_doubt and c.code <> 0 then 14",
+    "test/store/gate.test.ts",
+  ),
+  mutant(
+    "gate: held beyond the expiry",
+    "src/store/gate.ts",
+    "max(q.until) < min(q.expires_at) as comes_again",
+    "max(q.until) < min(q.expires_at) + interval '1 day' as comes_again",
+    "test/store/gate.test.ts",
+  ),
+  mutant(
+    "gate: the text without wishes is not refused where somebody has some",
+    intent,
+    '"true" : `not ',
+    '"true" : `true or ',
+    "test/store/gate.test.ts",
+  ),
   // who may write
   {
     name: "intent: no epoch check",
@@ -274,7 +310,7 @@ export const mutants: readonly Mutant[] = [
   mutant(
     "intent: who left after the moment is sent to",
     "src/store/gate.ts",
-    `when \${member}.has_left then 30`,
+    `when \${member}.has_left then \${outcomeCodes.ended}`,
     "when false then 30",
     "test/store/intent.test.ts",
   ),
@@ -316,7 +352,7 @@ export const mutants: readonly Mutant[] = [
   mutant(
     "intent: silence is not asked for in small groups",
     "src/store/gate.ts",
-    "and m.muted_until > carillon.clock()",
+    `and m.muted_until > \${at}`,
     "and false",
     "test/store/small-groups.test.ts",
   ),
@@ -358,7 +394,7 @@ export const mutants: readonly Mutant[] = [
   mutant(
     "deferred: who was in doubt and left is recorded as not sent",
     intent,
-    "when d.in_doubt and c.code > 0 then 14",
+    `when d.in_doubt and c.code not in (0, \${outcomeCodes.heldByQuietHours}) then 14`,
     "when false then 14",
     "test/store/intent-deferred.test.ts",
   ),
