@@ -24,7 +24,7 @@ const faultRetryMs = 60_000;
 /** As many as are written in less than 100 ms: whoever pauses one of them or corrects its place waits for so long. */
 const batch = 1000;
 /** Batches at once, where there is more than one: Node lays the moments of one out while Postgres writes another. */
-const atOnce = 2;
+const atOnce = 3;
 
 /** What is planned must last until the next cron minute, though one is lost, and that takes real time. */
 const planEveryMs = 120_000;
