@@ -437,6 +437,7 @@ comment on function carillon.real_time(timestamp with time zone) is 'When, on re
 CREATE OR REPLACE FUNCTION carillon.refuse_deleting_planned()
  RETURNS trigger
  LANGUAGE plpgsql
+ SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 declare

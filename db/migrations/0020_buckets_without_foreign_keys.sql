@@ -9,7 +9,7 @@ alter table carillon.time_buckets
 -- A planner that has the schedule makes the delete wait, and its buckets are seen here (READ COMMITTED: this asks anew);
 -- one that comes after a delete passes the schedule over.
 create function carillon.refuse_deleting_planned() returns trigger
-language plpgsql set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   planned bigint;
