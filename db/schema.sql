@@ -467,6 +467,27 @@ CREATE OR REPLACE FUNCTION carillon.real_time(at timestamp with time zone)
 AS $function$ select at $function$;
 comment on function carillon.real_time(timestamp with time zone) is 'When, on real time, carillon.clock() shows this: the same, but where a development clock is set.';
 
+CREATE OR REPLACE FUNCTION carillon.refuse_deleting_planned()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+  planned bigint;
+begin
+  select b.schedule_id into planned
+  from gone g join carillon.time_buckets b on b.schedule_id = g.schedule_id
+  limit 1;
+  if planned is not null then
+    raise exception using errcode = 'foreign_key_violation', schema = 'carillon', table = 'schedules',
+      constraint = 'time_buckets_schedule_id_fkey',
+      message = format('schedule %s has time buckets and can''t be deleted', planned);
+  end if;
+  return null;
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION carillon.refuse_rule()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -1978,10 +1999,6 @@ alter table carillon.schedules add constraint schedules_place_id_fkey FOREIGN KE
 
 alter table carillon.schedules add constraint schedules_topic_id_fkey FOREIGN KEY (topic_id) REFERENCES carillon.topics(topic_id);
 
-alter table carillon.time_buckets add constraint time_buckets_schedule_id_fkey FOREIGN KEY (schedule_id) REFERENCES carillon.schedules(schedule_id);
-
-alter table carillon.time_buckets add constraint time_buckets_topic_id_fkey FOREIGN KEY (topic_id) REFERENCES carillon.topics(topic_id);
-
 alter table carillon.timetable_versions add constraint timetable_versions_timetable_id_fkey FOREIGN KEY (timetable_id) REFERENCES carillon.timetables(timetable_id) ON DELETE CASCADE;
 
 CREATE TRIGGER keep_production_clock_real AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON carillon.deployment FOR EACH STATEMENT EXECUTE FUNCTION carillon.keep_production_clock_real();
@@ -1989,6 +2006,8 @@ CREATE TRIGGER keep_production_clock_real AFTER INSERT OR DELETE OR UPDATE OR TR
 CREATE TRIGGER times_of_place AFTER UPDATE ON carillon.places REFERENCING OLD TABLE AS before NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION carillon.places_have_changed();
 
 CREATE CONSTRAINT TRIGGER wake_planner AFTER UPDATE OF latitude, longitude, zone, country, timetable_id ON carillon.places DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION carillon.wake_planner_at_commit();
+
+CREATE TRIGGER planned_ones_stay AFTER DELETE ON carillon.schedules REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION carillon.refuse_deleting_planned();
 
 CREATE TRIGGER rule_is_canonical AFTER INSERT OR UPDATE OF rule ON carillon.schedules FOR EACH ROW WHEN ((new.rule IS DISTINCT FROM carillon.canonical_rule(new.rule))) EXECUTE FUNCTION carillon.refuse_rule();
 
@@ -2025,6 +2044,8 @@ revoke execute on function carillon.kind_has_changed() from public;
 revoke execute on function carillon.number_timetable_version() from public;
 
 revoke execute on function carillon.places_have_changed() from public;
+
+revoke execute on function carillon.refuse_deleting_planned() from public;
 
 revoke execute on function carillon.refuse_rule() from public;
 

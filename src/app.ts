@@ -64,7 +64,7 @@ export async function startWorkerNode(
         onError: (error) => faults.warn("pool", { err: error }, "a connection to Postgres broke"),
       }),
     );
-  const db = open("planner", 3);
+  const db = open("planner", 4);
   await assertMigrated(db);
   const worker = lifecycle.use(
     "worker",

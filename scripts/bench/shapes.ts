@@ -181,7 +181,7 @@ async function runPlan(client: pg.Client, url: string, places: number): Promise<
   await client.query("vacuum (analyze)");
   await client.query("checkpoint");
 
-  await using db = openDatabase({ url, applicationName: "bench planner", max: 2 });
+  await using db = openDatabase({ url, applicationName: "bench planner", max: 4 });
   const statements = countStatements(db.pool);
   const options = { horizonMs: 86_400_000, leadMs: 10_000, tzdata: process.versions.tz };
   const fromMs = wallMs();

@@ -4,7 +4,7 @@ import type { Database } from "../store/database.ts";
 import { planBatch, type SchedulePlan, type ScheduleToPlan } from "../store/plan.ts";
 import { handOverOlder } from "../store/zone-data.ts";
 import { catchUp, missedAt } from "../timetable/catch-up.ts";
-import { hasEnded, nextOccurrenceAfter, occurrencesBetween } from "../timetable/occurrences.ts";
+import { hasEnded, occurrencesAndNext, occurrencesBetween } from "../timetable/occurrences.ts";
 
 export interface PlannerOptions {
   readonly horizonMs: number;
@@ -21,7 +21,10 @@ const askAgainMs = 86_400_000;
 const moveSearchMs = 86_400_000;
 /** A schedule that can't be planned is tried again after this: somebody may have set right what is wrong. */
 const faultRetryMs = 60_000;
-const batch = 500;
+/** As many as are written in less than 100 ms: whoever pauses one of them or corrects its place waits for so long. */
+const batch = 1000;
+/** Batches at once, where there is more than one: Node lays the moments of one out while Postgres writes another. */
+const atOnce = 3;
 
 /** What is planned must last until the next cron minute, though one is lost, and that takes real time. */
 const planEveryMs = 120_000;
@@ -56,16 +59,34 @@ export async function planDue(db: Database, options: PlannerOptions, signal: Abo
   let buckets = 0;
   let nowMs = 0;
   if (options.tzdata !== undefined && !signal.aborted) await handOverOlder(db, options.tzdata, horizonMs);
-  while (!signal.aborted) {
-    const done = await planBatch(db, { ...options, horizonMs, batch, cutAheadMs }, (taken, nowMs) =>
-      taken.map((schedule) => planOrSayWhyNot(schedule, nowMs, horizonMs, missedAfterMs * speed)),
-    );
-    schedules += done.schedules;
-    buckets += done.buckets;
-    nowMs = Math.max(nowMs, done.nowMs);
-    if (done.schedules < batch) break;
+
+  const lanes: Promise<Error | null>[] = [];
+  function beginLane(): void {
+    if (lanes.length < atOnce) lanes.push(planOn().then(() => null, failureOf));
   }
+  async function planOn(): Promise<void> {
+    for (let full = true; full && !signal.aborted; ) {
+      const done = await planBatch(db, { ...options, horizonMs, batch, cutAheadMs }, (taken, nowMs) => {
+        if (taken.length === batch) beginLane();
+        return taken.map((schedule) => planOrSayWhyNot(schedule, nowMs, horizonMs, missedAfterMs * speed));
+      });
+      schedules += done.schedules;
+      buckets += done.buckets;
+      nowMs = Math.max(nowMs, done.nowMs);
+      full = done.schedules === batch;
+    }
+  }
+
+  beginLane();
+  const failures: (Error | null)[] = [];
+  // also where one has failed: none goes on behind its caller's back
+  for (const lane of lanes) failures.push(await lane);
+  for (const failure of failures) if (failure !== null) throw failure;
   return { schedules, buckets, cutByMs: nowMs + cutAheadMs };
+}
+
+function failureOf(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
 }
 
 /** One schedule that can't be planned must not keep the rest of its batch from being planned; `attention` shows it. */
@@ -105,9 +126,9 @@ export function planSchedule(
   const { place } = schedule;
   const fromMs = Math.min(schedule.plannedThroughMs, nowMs);
   const throughMs = nowMs + horizonMs;
-  const { missed, current } = missedAt(occurrencesBetween(schedule.rule, place, fromMs, throughMs), nowMs, toleranceMs);
+  const { due, next } = occurrencesAndNext(schedule.rule, place, fromMs, throughMs);
+  const { missed, current } = missedAt(due, nowMs, toleranceMs);
   const { fire, skip } = catchUp(schedule.catchUp, missed);
-  const next = nextOccurrenceAfter(schedule.rule, place, throughMs);
   return {
     schedule,
     buckets: [

@@ -98,7 +98,7 @@ function sameNear(
 ): boolean {
   const first = addDays(localDate(nowMs, "UTC"), -daysAround);
   const last = addDays(localDate(nowMs + horizonMs, "UTC"), daysAround);
-  return [...datesThrough(first, last)].every(
+  return datesThrough(first, last).every(
     (date) => versionOn(before, date)?.timetable === versionOn(after, date)?.timetable,
   );
 }

@@ -114,9 +114,12 @@ const muted = ({ page, many = false, at = "carillon.clock()" }: Asking) =>
   muted as materialized (
     select p.nth, p.user_number
     from ${page} p
-    join carillon.mutes m
-      on m.hash_slot = p.hash_slot and m.user_number = p.user_number and m.topic_id in (0, p.topic_id)
-      and m.muted_until > ${at}
+    cross join lateral (
+      select from carillon.mutes m
+      where m.hash_slot = p.hash_slot and m.user_number = p.user_number and m.topic_id in (0, p.topic_id)
+        and m.muted_until > ${at}
+      limit 1
+    ) m
   )`
     : `
   muted as materialized (
@@ -265,7 +268,7 @@ export const nextTryAfter = (q: string) => `carillon.real_time(${q}.until) + int
 /**
  * Who has left: their subscription has ended, and they did not just move on. Who moved is still sent to where the moment
  * came before they did, since the place they moved to begins behind it; unless they have left there, too. (CASE, so that
- * only the rows of those who moved are looked at twice.)
+ * only the rows of those who moved are looked at twice; OFFSET 0, so that these are looked up and not found in a hash of all.)
  *
  * @param subscription a row of carillon.subscriptions
  */
@@ -276,5 +279,6 @@ export const hasLeft = (subscription: string) => `
     else not exists (
       select from carillon.subscriptions now_at
       where now_at.schedule_id = ${subscription}.moved_to and now_at.hash_slot = ${subscription}.hash_slot
-        and now_at.user_number = ${subscription}.user_number and now_at.ended_at is null)
+        and now_at.user_number = ${subscription}.user_number and now_at.ended_at is null
+      offset 0)
   end`;

@@ -1,7 +1,7 @@
 import { outcomeCodes, quietHoursReason } from "../reminder/outcome-code.ts";
 import { type Chunk, type ChunkRow, chunkOf, roll, rollColumns } from "./chunk.ts";
 import { type Fence, fenceColumns } from "./claim.ts";
-import type { Executor } from "./executor.ts";
+import { byKey, type Executor, type Statement } from "./executor.ts";
 import { anyWishes, askEither, askedByGate, endpointsOf, gate, nextTryAfter } from "./gate.ts";
 import { mayBeSent, membersBehindMark } from "./intent.ts";
 
@@ -35,25 +35,33 @@ const putOff = `, put_off as (
  *   judged (READ COMMITTED), so a cancel or pause that came first is seen, and one that comes later waits.
  * - a group is taken as a whole, with one chunk, or left alone: if it has more members than its limit, is refused, or is
  *   locked, it gets no row in the answer. Whoever asked then asks `intend`, which knows what to do and say.
+ *
+ * Planned once a connection, like the other statements of the fire loop: for two groups of 300 planning took as long as all
+ * the rest. So every table is read by look-ups only (LATERAL around the lock, a LIMIT, or `byKey`), whatever the sizes of
+ * tables were when it was planned. test/store/shared-plans.test.ts watches that.
  */
-const intendManyText = (wishes: boolean) => `
+const intendManyStatement = (wishes: boolean): Statement => ({
+  name: wishes ? "intend_many_heeding_wishes" : "intend_many",
+  text: `
     with asked as materialized (
       select * from unnest($1::bigint[], $2::int[], $3::int[], $4::uuid[], $5::int[], $6::int[]) with ordinality
         as a (bucket_id, group_number, epoch, claim_token, chunk_number, most, nth)
     ), held as materialized (
-      select a.nth, a.most, a.epoch, a.claim_token, a.chunk_number, g.bucket_id, g.group_number, g.mark_slot, g.mark_user,
-        g.last_slot, b.schedule_id, b.topic_id, b.due_at, b.due_day, b.expires_at, t.ignores_quiet_hours,
-        now.at as asked_at
-      from asked a
-      join carillon.groups g on g.bucket_id = a.bucket_id and g.group_number = a.group_number
-      join carillon.time_buckets b on b.bucket_id = g.bucket_id
-      join carillon.schedules s on s.schedule_id = b.schedule_id
-      join carillon.topics t on t.topic_id = b.topic_id
-      cross join (select carillon.clock() as at offset 0) as now
-      where g.epoch = a.epoch and g.claim_token = a.claim_token and g.next_chunk = a.chunk_number and (${mayBeSent})
-        and ${wishes ? "true" : `not ${anyWishes}`}
-      order by g.bucket_id, g.group_number
-      for no key update of g skip locked
+      select a.nth, a.most, a.epoch, a.claim_token, a.chunk_number, a.bucket_id, a.group_number, h.*
+      from (select * from asked order by bucket_id, group_number) a
+      cross join lateral (
+        select g.mark_slot, g.mark_user, g.last_slot, b.schedule_id, b.topic_id, b.due_at, b.due_day, b.expires_at,
+           t.ignores_quiet_hours, now.at as asked_at
+        from carillon.groups g
+        cross join carillon.time_buckets b
+        join carillon.schedules s on ${byKey("s.schedule_id", "b.schedule_id")}
+        join carillon.topics t on ${byKey("t.topic_id", "b.topic_id")}
+        cross join (select carillon.clock() as at offset 0) as now
+        where g.bucket_id = a.bucket_id and g.group_number = a.group_number and b.bucket_id = a.bucket_id
+          and g.epoch = a.epoch and g.claim_token = a.claim_token and g.next_chunk = a.chunk_number and (${mayBeSent})
+           and ${wishes ? "true" : `not ${anyWishes}`}
+        for no key update of g skip locked
+      ) h
     ), page as materialized (
       select h.nth, h.topic_id, s.hash_slot, s.user_number, s.has_left
       from ${membersBehindMark("h.most + 1")}
@@ -84,7 +92,7 @@ const intendManyText = (wishes: boolean) => `
           mark_user = coalesce(f.through_user, g.mark_user),
           paged_at = coalesce(g.paged_at, clock_timestamp())
       from fits f
-      where g.bucket_id = f.bucket_id and g.group_number = f.group_number
+      where ${byKey("g.bucket_id", "f.bucket_id")} and ${byKey("g.group_number", "f.group_number")}
         and g.epoch = f.epoch and g.claim_token = f.claim_token and g.next_chunk = f.chunk_number
         and g.halted_at is null
       returning f.nth, f.due_day, f.asked_at, f.chunk_number, g.bucket_id, g.group_number, g.epoch, g.node_id
@@ -98,7 +106,10 @@ const intendManyText = (wishes: boolean) => `
     )${wishes ? putOff : ""}
     select f.nth::int, ${rollColumns}, true as paged_through, 0 as attempt, ${wishes ? anyWishes : "false"} as wishes
     from fence f
-    left join rolls r on r.nth = f.nth`;
+    left join rolls r on r.nth = f.nth`,
+});
+const intendManyPlainly = intendManyStatement(false);
+const intendManyHeedingWishes = intendManyStatement(true);
 
 /**
  * Intents for small groups, each whole in one chunk.
@@ -116,9 +127,8 @@ export async function intendMany(
     Math.max(...requests.map(({ leaseMs }) => leaseMs)),
   ];
   const rows = await askEither(executor, async (heeding) => {
-    // without a name: planned for so many groups and for tables as large as they are now, which costs little for many
-    const text = intendManyText(heeding);
-    const { rows: found } = await executor.query<ChunkRow & { nth: number; wishes: boolean }>({ text, values });
+    const statement = heeding ? intendManyHeedingWishes : intendManyPlainly;
+    const { rows: found } = await executor.query<ChunkRow & { nth: number; wishes: boolean }>({ ...statement, values });
     return found.length === 0 ? null : { answer: found, wishes: found[0]?.wishes === true };
   });
   const found = new Map((rows ?? []).map((row) => [row.nth, row]));

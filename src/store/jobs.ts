@@ -37,7 +37,8 @@ export async function wakePlanner(executor: Executor): Promise<void> {
 
 /**
  * One job per second in which buckets are due, at the time when they are to be cut into groups. For all whose time has
- * come already one is enough: it cuts whatever is due by then. The lead is real time, as all that a job waits for.
+ * come already one is enough: it cuts whatever is due by then. The lead is real time, as all that a job waits for. In the
+ * order of the seconds, so that planners that ask for the same ones wait for each other and don't deadlock.
  */
 export async function addCutJobs(executor: Executor, dueAtMs: readonly number[], leadMs: number): Promise<void> {
   const seconds = [...new Set(dueAtMs.map((ms) => Math.floor(ms / 1000)))];
@@ -48,7 +49,7 @@ export async function addCutJobs(executor: Executor, dueAtMs: readonly number[],
          $1, json_build_object('second', second), null,
          carillon.real_time(to_timestamp(second)) - $3::int * interval '1 millisecond',
          $4, $1 || ':' || case when second > by_now then second::text else 'due' end, -1, null
-       )::graphile_worker.job_spec)
+       )::graphile_worker.job_spec order by second)
        from (
          select distinct greatest(second, by_now) as second, by_now
          from unnest($2::bigint[]) as s (second),

@@ -1,5 +1,5 @@
 import { fenceColumns } from "./claim.ts";
-import type { Executor } from "./executor.ts";
+import { byKey, type Executor, type Statement } from "./executor.ts";
 import type { OutcomeRecord } from "./outcome.ts";
 
 /** What became of a small group's chunk: all its members, each simply accepted or failed without more to say. */
@@ -12,9 +12,11 @@ export function isPlain(record: OutcomeRecord): record is PlainRecord {
 /*
  * Outcomes of many groups in one statement, each hanging on its own fence as in outcome.ts, where the interleavings are.
  * Rows are locked first, in the order of their key, so that two of these can't deadlock. Unlike an intent this waits for
- * a row that is locked: outcomes must not be passed over. Without a name, as in intent-many.ts.
+ * a row that is locked: outcomes must not be passed over. Planned once, as in intent-many.ts.
  */
-const recordManyText = `
+const recordManyStatement: Statement = {
+  name: "record_many",
+  text: `
     with asked as materialized (
       select * from unnest($1::bigint[], $2::int[], $3::int[], $4::uuid[], $5::date[], $6::int[], $7::int[], $8::bytea[],
           $9::text[], $10::int[], $11::int[], $12::int[], $13::int[], $14::int[]) with ordinality
@@ -28,11 +30,13 @@ const recordManyText = `
       group by bucket_id, group_number, epoch, claim_token
     ), held as materialized (
       select w.*
-      from wanted w
-      join carillon.groups g on g.bucket_id = w.bucket_id and g.group_number = w.group_number
-      where g.epoch = w.epoch and g.claim_token = w.claim_token
-      order by g.bucket_id, g.group_number
-      for no key update of g
+      from (select * from wanted order by bucket_id, group_number) w
+      cross join lateral (
+        select from carillon.groups g
+        where g.bucket_id = w.bucket_id and g.group_number = w.group_number
+          and g.epoch = w.epoch and g.claim_token = w.claim_token
+        for no key update of g
+      ) g
     ), fence as (
       update carillon.groups g
       set delivered = g.delivered + h.delivered,
@@ -42,7 +46,7 @@ const recordManyText = `
           in_doubts = g.in_doubts + h.in_doubts,
           lease_until = clock_timestamp() + $15::int * interval '1 millisecond'
       from held h
-      where g.bucket_id = h.bucket_id and g.group_number = h.group_number
+      where ${byKey("g.bucket_id", "h.bucket_id")} and ${byKey("g.group_number", "h.group_number")}
         and g.epoch = h.epoch and g.claim_token = h.claim_token
       returning g.bucket_id, g.group_number, g.epoch, g.claim_token
     ), stands as materialized (
@@ -55,12 +59,13 @@ const recordManyText = `
       from stands s
       on conflict do nothing
     )
-    select nth::int from stands`;
+    select nth::int from stands`,
+};
 
 /** @returns one for each record, in order: false if its fence refused, as `recordOutcomes` */
 export async function recordMany(executor: Executor, records: readonly PlainRecord[]): Promise<readonly boolean[]> {
   const { rows } = await executor.query<{ nth: number }>({
-    text: recordManyText,
+    ...recordManyStatement,
     values: [
       ...fenceColumns(records.map(({ fence }) => fence)),
       records.map(({ dueDay }) => dueDay),

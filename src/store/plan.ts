@@ -1,6 +1,6 @@
 import type pg from "pg";
 import type { Database } from "./database.ts";
-import { inTransaction } from "./executor.ts";
+import { byKey, inTransaction, numbers } from "./executor.ts";
 import { addCutJobs } from "./jobs.ts";
 import { readSchedules, type ScheduleToPlan } from "./schedule-to-plan.ts";
 import { confirmZoneData, dropBuckets, moveBuckets } from "./time-buckets.ts";
@@ -73,7 +73,7 @@ export function planBatch(
     const { schedules, nowMs } = await takeSchedules(client, options);
     if (schedules.length === 0) return { schedules: 0, buckets: 0, nowMs };
     const plans = plan(schedules, nowMs);
-    const dueAtMs = await makeBuckets(client, plans, options.tzdata ?? null);
+    const { buckets, dueAtMs } = await makeBuckets(client, plans, options.tzdata ?? null);
     await advance(client, plans, options.tzdata ?? null);
     // of the last batch, what the caller cuts right away needs no job; should it die before, the sweep finds it
     const cutByMs = schedules.length < options.batch ? nowMs + (options.cutAheadMs ?? 0) : 0;
@@ -82,7 +82,7 @@ export function planBatch(
       dueAtMs.filter((ms) => ms > cutByMs),
       options.leadMs,
     );
-    return { schedules: schedules.length, buckets: dueAtMs.length, nowMs };
+    return { schedules: schedules.length, buckets, nowMs };
   });
 }
 
@@ -90,27 +90,36 @@ async function takeSchedules(
   client: pg.PoolClient,
   options: PlanOptions,
 ): Promise<{ schedules: ScheduleToPlan[]; nowMs: number }> {
-  const { rows } = await client.query<{ schedule_id: string }>(
-    `select s.schedule_id
-     from carillon.schedules s
-     where s.next_due_at <= carillon.clock() + $1::int * interval '1 millisecond'
-     order by s.next_due_at, s.schedule_id
-     limit $2
-     for no key update of s skip locked`,
+  const { rows } = await client.query<{ ids: string | null }>(
+    `select array_agg(schedule_id)::text as ids
+     from (
+       select s.schedule_id
+       from carillon.schedules s
+       where s.next_due_at <= carillon.clock() + $1::int * interval '1 millisecond'
+       order by s.next_due_at, s.schedule_id
+       limit $2
+       for no key update of s skip locked
+     ) taken`,
     [options.horizonMs, options.batch],
   );
-  if (rows.length === 0) return { schedules: [], nowMs: 0 };
-  const ids = rows.map((row) => row.schedule_id);
+  const ids = rows[0]?.ids ?? null;
+  if (ids === null) return { schedules: [], nowMs: 0 };
   return readSchedules(client, "where s.schedule_id = any ($1::bigint[]) order by s.next_due_at, s.schedule_id", [ids]);
 }
 
-/** @returns the due instants of the buckets that are new or were moved and will be cut */
+interface Made {
+  /** new or moved, and to be cut */
+  readonly buckets: number;
+  /** the instants at which they are due; of new ones only the second, each once */
+  readonly dueAtMs: readonly number[];
+}
+
 async function makeBuckets(
   client: pg.PoolClient,
   plans: readonly SchedulePlan[],
   tzdata: string | null,
-): Promise<number[]> {
-  const changes = plans.map((plan) => changesTo(plan, tzdata));
+): Promise<Made> {
+  const changes = plans.flatMap((plan) => (plan.schedule.movable.length === 0 ? [] : [changesTo(plan, tzdata)]));
   await dropBuckets(
     client,
     changes.flatMap(({ dropped }) => dropped),
@@ -126,30 +135,39 @@ async function makeBuckets(
     tzdata,
   );
   const wanted = plans.flatMap(({ schedule, buckets }) => buckets.map((bucket) => ({ schedule, bucket })));
-  if (wanted.length === 0) return moved;
+  if (wanted.length === 0) return { buckets: moved.length, dueAtMs: moved };
   await client.query("select carillon.make_ledger_day(day::date) from unnest($1::text[]) as d (day)", [
     [...new Set(wanted.map(({ bucket }) => new Date(bucket.dueAtMs).toISOString().slice(0, 10)))],
   ]);
-  const { rows: made } = await client.query<{ due_at_ms: number; skipped: boolean }>(
-    `insert into carillon.time_buckets (schedule_id, topic_id, occurrence, due_at, expires_at, closed_at, closed_as, tzdata)
-     select schedule_id, topic_id, occurrence, to_timestamp(due_at_ms / 1000.0),
-       to_timestamp((due_at_ms + expires_after_ms) / 1000.0),
-       case when skipped then clock_timestamp() end, case when skipped then 'skipped' end, $7
-     from unnest($1::bigint[], $2::int[], $3::text[], $4::bigint[], $5::int[], $6::boolean[])
-       as w (schedule_id, topic_id, occurrence, due_at_ms, expires_after_ms, skipped)
-     on conflict (schedule_id, occurrence, round) do nothing
-     returning (extract(epoch from due_at) * 1000)::float8 as due_at_ms, closed_at is not null as skipped`,
+  const { rows: made } = await client.query<{ second: number; buckets: number }>(
+    `with made as (
+       insert into carillon.time_buckets (schedule_id, topic_id, occurrence, due_at, expires_at, closed_at, closed_as, tzdata)
+       select schedule_id, topic_id, occurrence, to_timestamp(due_at_ms / 1000),
+         to_timestamp((due_at_ms + expires_after_ms) / 1000),
+         case when skipped then clock_timestamp() end, case when skipped then 'skipped' end, $7
+       from unnest($1::bigint[], $2::int[], $3::text[], $4::float8[], $5::int[], $6::boolean[])
+         as w (schedule_id, topic_id, occurrence, due_at_ms, expires_after_ms, skipped)
+       on conflict (schedule_id, occurrence, round) do nothing
+       returning due_at, closed_at
+     )
+     select extract(epoch from date_trunc('second', due_at))::float8 as second, count(*)::int as buckets
+     from made
+     where closed_at is null
+     group by date_trunc('second', due_at)`,
     [
-      wanted.map(({ schedule }) => schedule.scheduleId),
-      wanted.map(({ schedule }) => schedule.topicId),
+      numbers(wanted.map(({ schedule }) => schedule.scheduleId)),
+      numbers(wanted.map(({ schedule }) => schedule.topicId)),
       wanted.map(({ bucket }) => bucket.occurrence),
-      wanted.map(({ bucket }) => bucket.dueAtMs),
-      wanted.map(({ schedule }) => schedule.expiresAfterMs),
+      numbers(wanted.map(({ bucket }) => bucket.dueAtMs)),
+      numbers(wanted.map(({ schedule }) => schedule.expiresAfterMs)),
       wanted.map(({ bucket }) => bucket.skipped),
       tzdata,
     ],
   );
-  return [...made.filter((bucket) => !bucket.skipped).map((bucket) => bucket.due_at_ms), ...moved];
+  return {
+    buckets: made.reduce((sum, { buckets }) => sum + buckets, moved.length),
+    dueAtMs: [...made.map(({ second }) => second * 1000), ...moved],
+  };
 }
 
 /**
@@ -174,17 +192,17 @@ export function changesTo({ schedule, buckets, moves, gone }: SchedulePlan, tzda
 async function advance(client: pg.PoolClient, plans: readonly SchedulePlan[], tzdata: string | null): Promise<void> {
   await client.query(
     `update carillon.schedules s
-     set next_due_at = to_timestamp(p.next_due_at_ms / 1000.0),
-         planned_through = to_timestamp(p.planned_through_ms / 1000.0),
+     set next_due_at = to_timestamp(p.next_due_at_ms / 1000),
+         planned_through = to_timestamp(p.planned_through_ms / 1000),
          plan_fault = p.fault,
          tzdata = coalesce($5, s.tzdata)
-     from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[])
+     from unnest($1::bigint[], $2::float8[], $3::float8[], $4::text[])
        as p (schedule_id, next_due_at_ms, planned_through_ms, fault)
-     where s.schedule_id = p.schedule_id`,
+     where ${byKey("s.schedule_id", "p.schedule_id")}`,
     [
-      plans.map(({ schedule }) => schedule.scheduleId),
-      plans.map(({ nextDueAtMs }) => (nextDueAtMs === null ? null : Math.round(nextDueAtMs))),
-      plans.map(({ plannedThroughMs }) => Math.round(plannedThroughMs)),
+      numbers(plans.map(({ schedule }) => schedule.scheduleId)),
+      numbers(plans.map(({ nextDueAtMs }) => (nextDueAtMs === null ? null : Math.round(nextDueAtMs)))),
+      numbers(plans.map(({ plannedThroughMs }) => Math.round(plannedThroughMs))),
       plans.map(({ fault }) => fault),
       tzdata,
     ],

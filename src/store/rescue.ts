@@ -1,4 +1,4 @@
-import type { Executor } from "./executor.ts";
+import { byKey, type Executor } from "./executor.ts";
 import { addCutJobs, addGroupJobs, anyShare, taskNames, wakePlanner } from "./jobs.ts";
 
 export interface SweepResult {
@@ -80,14 +80,23 @@ export async function sweep(
     })),
   );
 
+  // one that is locked is just being closed by its last group's owner: to wait for it, in another order, was a deadlock
   const closed = await executor.query({
     name: "sweep_buckets",
     text: `
+      with done as materialized (
+        select b.bucket_id
+        from carillon.time_buckets b
+        where b.closed_at is null and b.cut_at is not null and b.due_at <= carillon.clock()
+          and not exists (
+            select from carillon.groups g where g.bucket_id = b.bucket_id and g.finished_at is null offset 0)
+        for no key update of b skip locked
+      )
       update carillon.time_buckets b
       set closed_at = clock_timestamp(),
           closed_as = case when b.cancelled_at is not null then 'cancelled' else 'done' end
-      where b.closed_at is null and b.cut_at is not null and b.due_at <= carillon.clock()
-        and not exists (select from carillon.groups g where g.bucket_id = b.bucket_id and g.finished_at is null)`,
+      from done d
+      where ${byKey("b.bucket_id", "d.bucket_id")}`,
   });
   return {
     unplanned: unplanned.rowCount === 1,

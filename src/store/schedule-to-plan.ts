@@ -44,16 +44,16 @@ export async function readSchedules(
 ): Promise<{ schedules: ScheduleToPlan[]; nowMs: number }> {
   const { rows } = await executor.query<ScheduleRow>(
     `select s.schedule_id, s.topic_id, s.rule, (extract(epoch from s.planned_through) * 1000)::float8 as planned_through_ms,
-       array(
-         select jsonb_build_object('bucketId', b.bucket_id::text, 'occurrence', b.occurrence,
-           'dueAtMs', (extract(epoch from b.due_at) * 1000)::float8, 'tzdata', b.tzdata)
+       (
+         select jsonb_agg(jsonb_build_object('bucketId', b.bucket_id::text, 'occurrence', b.occurrence,
+           'dueAtMs', (extract(epoch from b.due_at) * 1000)::float8, 'tzdata', b.tzdata))
          from carillon.time_buckets b
          where b.schedule_id = s.schedule_id and s.rule ->> 'kind' <> 'instant' and b.round = 0 and b.closed_at is null
            and not exists (select from carillon.groups g where g.bucket_id = b.bucket_id and g.epoch > 0)
        ) as movable,
        t.expires_after_ms, t.catch_up,
        p.place_id, p.latitude, p.longitude, p.zone, p.country, p.timetable_id,
-       (extract(epoch from carillon.clock()) * 1000)::float8 as now_ms
+       (select (extract(epoch from carillon.clock()) * 1000)::float8) as now_ms
      from carillon.schedules s
      join carillon.topics t on t.topic_id = s.topic_id
      left join carillon.places p on p.place_id = s.place_id
@@ -70,7 +70,7 @@ export async function readSchedules(
     topicId: row.topic_id,
     rule: row.rule,
     plannedThroughMs: row.planned_through_ms,
-    movable: row.movable,
+    movable: row.movable ?? [],
     expiresAfterMs: row.expires_after_ms,
     catchUp: row.catch_up,
     ...placeOf(row, known),
@@ -83,7 +83,8 @@ interface ScheduleRow {
   readonly topic_id: number;
   readonly rule: Rule;
   readonly planned_through_ms: number;
-  readonly movable: MovableBucket[];
+  /** null: none */
+  readonly movable: MovableBucket[] | null;
   readonly expires_after_ms: number;
   readonly catch_up: "skip" | "latest" | "all";
   readonly place_id: number | null;

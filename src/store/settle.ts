@@ -1,13 +1,20 @@
 import { type Fence, fenceColumns } from "./claim.ts";
-import type { Executor } from "./executor.ts";
+import { byKey, type Executor } from "./executor.ts";
 
+/*
+ * These statements are planned once, perhaps on empty tables, and must be look-ups nevertheless. OFFSET 0 keeps them from
+ * being anti joins, and a bucket is asked for by closed_as: by closed_at, each was looked for among all that are open.
+ */
 const nothingLeft = `
   g.paged_at is not null
   and not exists (
-    select from carillon.deferred d where d.bucket_id = g.bucket_id and d.group_number = g.group_number)`;
+    select from carillon.deferred d
+    where d.bucket_id = g.bucket_id and d.group_number = g.group_number
+    offset 0)`;
 const allFinished = `
-  b.closed_at is null and b.cut_at is not null
-  and not exists (select from carillon.groups g where g.bucket_id = b.bucket_id and g.finished_at is null)`;
+  b.closed_as is null and b.cut_at is not null
+  and not exists (
+    select from carillon.groups g where g.bucket_id = b.bucket_id and g.finished_at is null offset 0)`;
 const closedNow = `
   closed_at = clock_timestamp(),
   closed_as = case when b.cancelled_at is not null then 'cancelled' else 'done' end`;
@@ -19,21 +26,27 @@ const closedNow = `
  */
 export async function settleGroups(executor: Executor, fences: readonly Fence[]): Promise<readonly boolean[]> {
   const { rows } = await executor.query<{ nth: number }>({
-    // without a name, as in intent-many.ts
+    name: "settle_groups",
     text: `
       with held as materialized (
-        select a.nth, g.bucket_id, g.group_number, a.epoch, a.claim_token
-        from unnest($1::bigint[], $2::int[], $3::int[], $4::uuid[]) with ordinality
-          as a (bucket_id, group_number, epoch, claim_token, nth)
-        join carillon.groups g on g.bucket_id = a.bucket_id and g.group_number = a.group_number
-        where g.epoch = a.epoch and g.claim_token = a.claim_token
-        order by g.bucket_id, g.group_number
-        for no key update of g
+        select a.*
+        from (
+          select *
+          from unnest($1::bigint[], $2::int[], $3::int[], $4::uuid[]) with ordinality
+            as a (bucket_id, group_number, epoch, claim_token, nth)
+          order by bucket_id, group_number
+        ) a
+        cross join lateral (
+          select from carillon.groups g
+          where g.bucket_id = a.bucket_id and g.group_number = a.group_number
+            and g.epoch = a.epoch and g.claim_token = a.claim_token
+          for no key update of g
+        ) g
       )
       update carillon.groups g
       set finished_at = clock_timestamp(), claim_token = null, lease_until = null
       from held h
-      where g.bucket_id = h.bucket_id and g.group_number = h.group_number
+      where ${byKey("g.bucket_id", "h.bucket_id")} and ${byKey("g.group_number", "h.group_number")}
         and g.epoch = h.epoch and g.claim_token = h.claim_token
         and ${nothingLeft}
       returning h.nth::int`,
@@ -65,18 +78,22 @@ export async function settleGroup(executor: Executor, fence: Fence): Promise<boo
  */
 export async function closeBuckets(executor: Executor, bucketIds: readonly string[]): Promise<readonly boolean[]> {
   const { rows } = await executor.query<{ bucket_id: string }>({
+    name: "close_buckets",
     text: `
       with open as materialized (
         select b.bucket_id
-        from carillon.time_buckets b
-        where b.bucket_id = any ($1::bigint[]) and ${allFinished}
-        order by b.bucket_id
-        for no key update of b
+        from (select distinct bucket_id from unnest($1::bigint[]) as w (bucket_id) order by bucket_id) w
+        cross join lateral (
+          select b.bucket_id from carillon.time_buckets b
+          where b.bucket_id = w.bucket_id and ${allFinished}
+          for no key update of b
+        ) b
       )
       update carillon.time_buckets b
       set ${closedNow}
       from open o
-      where b.bucket_id = o.bucket_id and b.closed_at is null
+      -- still open, since it is locked
+      where ${byKey("b.bucket_id", "o.bucket_id")}
       returning b.bucket_id`,
     values: [bucketIds],
   });

@@ -1,8 +1,10 @@
 import { claimGroup } from "./claim.ts";
 import type { Database } from "./database.ts";
 import { intend } from "./intent.ts";
+import { intendMany } from "./intent-many.ts";
 import { recordOutcomes } from "./outcome.ts";
-import { settleGroup } from "./settle.ts";
+import { recordMany } from "./outcome-many.ts";
+import { closeBucket, closeBuckets, settleGroup, settleGroups } from "./settle.ts";
 
 /**
  * Opens connections and has each parse and plan the statements of the fire loop, so that a moment's first chunks don't
@@ -30,6 +32,11 @@ export async function warmUp(db: Database, connections: number): Promise<void> {
       await intend(client, { fence: group, chunkNumber: -1, limit: 1, leaseMs: 0, recordAs: null });
       await recordOutcomes(client, outcome);
       await settleGroup(client, group);
+      await closeBucket(client, group.bucketId);
+      await intendMany(client, [{ fence: group, chunkNumber: -1, limit: 1, leaseMs: 0 }]);
+      await recordMany(client, [outcome]);
+      await settleGroups(client, [group]);
+      await closeBuckets(client, [group.bucketId]);
     }
   } finally {
     for (const client of clients) client.release();

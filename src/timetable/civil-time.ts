@@ -52,8 +52,8 @@ export function resolveWallTime(local: WallTime, zone: string, policy: WallTimeP
   // change bears on this wall time lies between these two instants.
   const offsetBeforeMs = offsetMs(known, wallMs - dayMs);
   const offsetAfterMs = offsetMs(known, wallMs + dayMs);
-  const candidates = offsetBeforeMs === offsetAfterMs ? [offsetBeforeMs] : [offsetBeforeMs, offsetAfterMs];
-  const instants = candidates
+  if (offsetBeforeMs === offsetAfterMs) return [{ instantMs: wallMs - offsetBeforeMs, fold: 0 }];
+  const instants = [offsetBeforeMs, offsetAfterMs]
     .filter((candidateMs) => offsetMs(known, wallMs - candidateMs) === candidateMs)
     .map((candidateMs) => wallMs - candidateMs)
     .sort((a, b) => a - b);
@@ -158,7 +158,8 @@ export function addDays(date: CivilDate, days: number): CivilDate {
 
 /** ISO weekday, 1 (Monday) to 7 (Sunday). */
 export function weekdayOf(date: CivilDate): number {
-  return new Date(midnightMs(date)).getUTCDay() || 7;
+  // 1970-01-01 was a Thursday
+  return modulo(midnightMs(date) / dayMs + 3, 7) + 1;
 }
 
 /** Below zero when `a` is before `b`, zero when they are the same day, above zero when it is after. */
@@ -166,15 +167,24 @@ export function compareDates(a: CivilDate, b: CivilDate): number {
   return midnightMs(a) - midnightMs(b);
 }
 
+/** The dates asked for last: a planner asks for the same ones for schedule after schedule. */
+let datesKept: { readonly firstMs: number; readonly lastMs: number; readonly dates: readonly CivilDate[] } | null =
+  null;
+
 /** Every date from `first` through `last`, ascending. */
-export function* datesThrough(first: CivilDate, last: CivilDate): Generator<CivilDate> {
-  for (let date = first; compareDates(date, last) <= 0; date = addDays(date, 1)) yield date;
+export function datesThrough(first: CivilDate, last: CivilDate): readonly CivilDate[] {
+  const [firstMs, lastMs] = [midnightMs(first), midnightMs(last)];
+  if (datesKept?.firstMs === firstMs && datesKept.lastMs === lastMs) return datesKept.dates;
+  const dates: CivilDate[] = [];
+  for (let ms = firstMs; ms <= lastMs; ms += dayMs) dates.push(dateOf(ms));
+  datesKept = { firstMs, lastMs, dates };
+  return dates;
 }
 
 /** "2026-10-25" */
 export function formatDate(date: CivilDate): string {
-  const padded = (value: number, width: number) => String(value).padStart(width, "0");
-  return `${padded(date.year, 4)}-${padded(date.month, 2)}-${padded(date.day, 2)}`;
+  const year = date.year > 999 ? date.year : String(date.year).padStart(4, "0");
+  return `${year}-${date.month < 10 ? "0" : ""}${date.month}-${date.day < 10 ? "0" : ""}${date.day}`;
 }
 
 /** The date that "2026-10-25" says, or null when it is not so written or the calendar has no such date. */
@@ -189,7 +199,7 @@ export function parseDate(text: string): CivilDate | null {
 /** Epoch milliseconds of a date-time in UTC, or null when the calendar has no such date or the day no such time. */
 export function utcMs(time: WallTime): number | null {
   const { hour, minute, second } = time;
-  if (![hour, minute, second].every(Number.isInteger)) return null;
+  if (!Number.isInteger(hour) || !Number.isInteger(minute) || !Number.isInteger(second)) return null;
   if (hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 59) return null;
   const startMs = midnightMs(time);
   if (Number.isNaN(startMs) || compareParts(dateOf(startMs), time) !== 0) return null;
@@ -200,14 +210,37 @@ function compareParts(a: CivilDate, b: CivilDate): number {
   return a.year - b.year || a.month - b.month || a.day - b.day;
 }
 
-function midnightMs(date: CivilDate): number {
+function midnightMs({ year, month, day }: CivilDate): number {
   // Date.UTC takes the years 0-99 for 1900-1999; setUTCFullYear does not.
-  return new Date(0).setUTCFullYear(date.year, date.month - 1, date.day);
+  return year > 99 ? Date.UTC(year, month - 1, day) : new Date(0).setUTCFullYear(year, month - 1, day);
 }
 
+const daysIn400Years = 146_097;
+/** from 0000-03-01 to 1970-01-01 */
+const daysBefore1970 = 719_468;
+
+/**
+ * What `Date` says, by arithmetic (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", civil_from_days): planning
+ * asks it some twenty times a schedule, and an object each time was a third of what it cost. Years begin in March here, so
+ * that a leap day is a year's last.
+ */
 function dateOf(utcInstantMs: number): CivilDate {
-  const utc = new Date(utcInstantMs);
-  return { year: utc.getUTCFullYear(), month: utc.getUTCMonth() + 1, day: utc.getUTCDate() };
+  const days = Math.floor(utcInstantMs / dayMs) + daysBefore1970;
+  const cycle = Math.floor(days / daysIn400Years);
+  const dayOfCycle = days - cycle * daysIn400Years;
+  const yearOfCycle = Math.floor(
+    (dayOfCycle - Math.floor(dayOfCycle / 1460) + Math.floor(dayOfCycle / 36_524) - Math.floor(dayOfCycle / 146_096)) /
+      365,
+  );
+  const dayOfYear = dayOfCycle - (365 * yearOfCycle + Math.floor(yearOfCycle / 4) - Math.floor(yearOfCycle / 100));
+  const fromMarch = Math.floor((5 * dayOfYear + 2) / 153);
+  const month = fromMarch < 10 ? fromMarch + 3 : fromMarch - 9;
+  const day = dayOfYear - Math.floor((153 * fromMarch + 2) / 5) + 1;
+  return { year: yearOfCycle + 400 * cycle + (month < 3 ? 1 : 0), month, day };
+}
+
+function modulo(value: number, divisor: number): number {
+  return ((value % divisor) + divisor) % divisor;
 }
 
 function zoneOf(name: string): IANAZone {

@@ -31,7 +31,8 @@ export function dayTimeAt(date: CivilDate, minutes: number, zone: string): SlotT
   const policy = { gap: "skip", overlap: "first" } as const;
   const daysOn = Math.floor(minutes / dayMinutes);
   const hour = Math.floor(minutes / 60) % 24;
-  const wall = { ...addDays(date, daysOn), hour, minute: minutes % 60, second: 0 };
+  const { year, month, day } = daysOn === 0 ? date : addDays(date, daysOn);
+  const wall = { year, month, day, hour, minute: minutes % 60, second: 0 };
   const [shown] = resolveWallTime(wall, zone, policy);
   if (shown !== undefined && daysOn === 0) return { at: shown.instantMs };
 

@@ -28,8 +28,7 @@ const membersAtOnce = 1000;
 export function createStatements({ pool }: Pick<Database, "pool">): Statements {
   const intendSmall = together(
     manyOrAlone(
-      // of one, `intend` is asked at once
-      async (_: SmallIntent) => null,
+      async (intent: SmallIntent) => (await intendMany(pool, [intent]))[0] ?? null,
       (intents) => intendMany(pool, intents),
     ),
     { weightOf: ({ limit }) => limit, most: membersAtOnce },

@@ -13,7 +13,7 @@ describe("five planners at once", storyLimit, () => {
     await story.topic("livestream");
     const firstAtMs = Date.parse(await story.instantIn(5000));
     const weekday = new Date(firstAtMs).getUTCDay() || 7;
-    // more schedules than one batch of a planner holds, many of them due at the same second
+    // many of them due at the same second
     const requestOf = (index: number) => ({
       userId: `user-${index}`,
       topic: "livestream",

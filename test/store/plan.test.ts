@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { planDue } from "../../src/planner/plan.ts";
+import { openDatabase } from "../../src/store/database.ts";
 import { type PlanOptions, planBatch, type SchedulePlan, type ScheduleToPlan } from "../../src/store/plan.ts";
 import { changeVersions } from "../../src/store/timetable-change.ts";
 import { createTopic } from "../../src/store/topics.ts";
@@ -367,6 +368,73 @@ describe("a timetable that can't be read", () => {
     expect(await planDue(engine.db, options, never)).toMatchObject({ schedules: 2, buckets: 2 });
     expect(await bucketsOf(bad.scheduleIds)).toHaveLength(2);
     expect(await shown()).toEqual([]);
+  });
+});
+
+describe("more schedules than a batch holds", () => {
+  it("are planned in several at once, each once", async () => {
+    const { ids } = await schedules(3500, (index) => index * 1000);
+    expect(await planDue(engine.db, options, never)).toMatchObject({ schedules: 3500, buckets: 3500 });
+    const { rows } = await engine.db.pool.query(
+      `select count(*)::int as buckets, count(distinct schedule_id)::int as schedules from carillon.time_buckets
+       where schedule_id = any ($1)`,
+      [ids],
+    );
+    expect(rows).toEqual([{ buckets: 3500, schedules: 3500 }]);
+  });
+
+  it("leave nothing under way when one of the batches fails", async () => {
+    const { ids } = await schedules(3500, (index) => index * 1000);
+    await using planning = openDatabase({ url: engine.url, applicationName: "failing planner", max: 4 });
+    await engine.rows(
+      `create or replace function carillon.fail_for_test() returns trigger language plpgsql as
+       $$ begin if new.schedule_id = ${ids[3499]} then raise 'a disk is full'; end if; return new; end $$`,
+    );
+    await engine.rows(
+      "create trigger fail_for_test before insert on carillon.time_buckets for each row execute function carillon.fail_for_test()",
+    );
+    try {
+      await expect(planDue(planning, options, never)).rejects.toThrow("a disk is full");
+      expect([planning.pool.idleCount, planning.pool.waitingCount]).toEqual([planning.pool.totalCount, 0]);
+    } finally {
+      await engine.rows("drop function carillon.fail_for_test() cascade");
+    }
+    const { rows } = await engine.db.pool.query<{ planned: number }>(
+      "select count(*)::int as planned from carillon.time_buckets where schedule_id = any ($1)",
+      [ids],
+    );
+    // what failed is its own batch
+    expect(rows[0]?.planned).toBeGreaterThan(0);
+    expect(await planDue(engine.db, options, never)).toMatchObject({ schedules: 3500 - (rows[0]?.planned ?? 0) });
+  });
+});
+
+describe("a schedule that has time buckets", () => {
+  it("can't be deleted, by whoever was first", async () => {
+    const planned = await schedules(1, () => 60_000);
+    await planDue(engine.db, options, never);
+    await expect(
+      engine.rows("delete from carillon.schedules where schedule_id = any ($1)", [planned.ids]),
+    ).rejects.toMatchObject({ code: "23503" });
+
+    const { ids } = await schedules(1, () => 60_000);
+    let deleting: Promise<unknown> = Promise.resolve();
+    await planBatch(engine.db, options, (taken, nowMs) => {
+      deleting = engine
+        .rows("delete from carillon.schedules where schedule_id = any ($1)", [ids])
+        .catch((error) => error);
+      return taken.map((schedule) =>
+        planOf(schedule, nowMs, [{ occurrence: "a", dueAtMs: nowMs + 1000, skipped: false }]),
+      );
+    });
+    expect(await deleting).toMatchObject({ code: "23503" });
+    expect(await bucketsOf(ids)).toHaveLength(1);
+  });
+
+  it("can be deleted while it has none", async () => {
+    const { ids } = await schedules(1, () => 60_000);
+    await engine.rows("delete from carillon.schedules where schedule_id = any ($1)", [ids]);
+    expect(await planDue(engine.db, options, never)).toMatchObject({ schedules: 0 });
   });
 });
 

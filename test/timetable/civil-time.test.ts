@@ -211,6 +211,20 @@ describe("civil dates", () => {
     expect(added("0099-12-31", 1)).toBe("0100-01-01");
   });
 
+  it("are those of Date, which knows the same calendar", () => {
+    const everySoManyDays = 97;
+    for (let day = -800_000; day < 3_000_000; day += everySoManyDays) {
+      const utc = new Date(day * 86_400_000 + 86_399_999);
+      const date = { year: utc.getUTCFullYear(), month: utc.getUTCMonth() + 1, day: utc.getUTCDate() };
+      const found = localDate(utc.getTime(), "UTC");
+      if (found.year !== date.year || found.month !== date.month || found.day !== date.day) {
+        expect(found, utc.toISOString()).toMatchObject(date);
+      }
+      if (found.weekday !== (utc.getUTCDay() || 7)) expect(found.weekday, utc.toISOString()).toBe(utc.getUTCDay() || 7);
+      if (date.year > 0 && date.year < 10_000) expect(formatDate(date)).toBe(utc.toISOString().slice(0, 10));
+    }
+  });
+
   it("compare, run and have a weekday", () => {
     const monday = { year: 2026, month: 11, day: 30 };
     expect([...datesThrough(monday, addDays(monday, 6))].map(weekdayOf)).toEqual([1, 2, 3, 4, 5, 6, 7]);

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { RecurrenceRule, WallRule } from "../../src/reminder/rule.ts";
-import { nextOccurrenceAfter, occurrencesBetween } from "../../src/timetable/occurrences.ts";
+import { nextOccurrenceAfter, occurrencesAndNext, occurrencesBetween } from "../../src/timetable/occurrences.ts";
 import { parseRule } from "../../src/timetable/rule-check.ts";
 import { occurrencesByForce, ZoneTable } from "./occurrence-oracle.ts";
 import { endedRRules } from "./rrule-oracle.ts";
@@ -171,6 +171,24 @@ describe("occurrences against the oracle", () => {
         const next = nextOccurrenceAfter(rule, null, wallMs);
         if (first === undefined) expect(next === null || next.dueAtMs > wallMs + 10 * dayMs).toBe(true);
         else expect(next, JSON.stringify(rule)).toEqual(first);
+      }),
+      { numRuns: numRuns / 10 },
+    );
+  });
+
+  it("are the same when those of a window and the next one behind it are asked for at once", {
+    timeout: timeoutMs,
+  }, () => {
+    fc.assert(
+      fc.property(cases, fc.boolean(), (each, isEmpty) => {
+        const rule = ruleOf(each);
+        const { wallMs } = each.moment;
+        const fromMs = wallMs - each.windowHours[0] * hourMs;
+        const throughMs = isEmpty ? fromMs - 3 * dayMs : wallMs + each.windowHours[1] * hourMs;
+        expect(occurrencesAndNext(rule, null, fromMs, throughMs), JSON.stringify(rule)).toEqual({
+          due: occurrencesBetween(rule, null, fromMs, throughMs),
+          next: nextOccurrenceAfter(rule, null, throughMs),
+        });
       }),
       { numRuns: numRuns / 10 },
     );
