@@ -53,13 +53,14 @@ export async function startWorkerNode(
   const { leadMs, horizonMs } = config.planner;
   const { pollMs, drainMs } = config.worker;
   const faults = rateLimited(logger);
-  const open = (part: string, max: number): Database =>
+  const open = (part: string, max: number, lazyCommits = false): Database =>
     lifecycle.use(
       part,
       openDatabase({
         url: databaseUrl,
         applicationName: `carillon ${part} ${config.nodeName}`,
         max,
+        lazyCommits,
         onError: (error) => faults.warn("pool", { err: error }, "a connection to Postgres broke"),
       }),
     );
@@ -87,7 +88,7 @@ export async function startWorkerNode(
   const planner = runPlanner(
     {
       db,
-      jobsDb: open("planner jobs", 4),
+      jobsDb: open("planner jobs", 4, true),
       options: { horizonMs, leadMs, pollMs, drainMs, tzdata },
       cut: cutOptions(config),
       logger,

@@ -54,6 +54,7 @@ export interface Planned {
 export async function planDue(db: Database, options: PlannerOptions, signal: AbortSignal): Promise<Planned> {
   const { speed } = await readClocks(db.pool);
   const horizonMs = horizonAt(speed, options);
+  const cutAheadMs = options.leadMs * speed;
   let schedules = 0;
   let buckets = 0;
   let nowMs = 0;
@@ -65,7 +66,7 @@ export async function planDue(db: Database, options: PlannerOptions, signal: Abo
   }
   async function planOn(): Promise<void> {
     for (let full = true; full && !signal.aborted; ) {
-      const done = await planBatch(db, { ...options, horizonMs, batch }, (taken, nowMs) => {
+      const done = await planBatch(db, { ...options, horizonMs, batch, cutAheadMs }, (taken, nowMs) => {
         if (taken.length === batch) beginLane();
         return taken.map((schedule) => planOrSayWhyNot(schedule, nowMs, horizonMs, missedAfterMs * speed));
       });
@@ -81,7 +82,7 @@ export async function planDue(db: Database, options: PlannerOptions, signal: Abo
   // also where one has failed: none goes on behind its caller's back
   for (const lane of lanes) failures.push(await lane);
   for (const failure of failures) if (failure !== null) throw failure;
-  return { schedules, buckets, cutByMs: nowMs + options.leadMs * speed };
+  return { schedules, buckets, cutByMs: nowMs + cutAheadMs };
 }
 
 function failureOf(error: unknown): Error {

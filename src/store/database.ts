@@ -36,6 +36,11 @@ export interface DatabaseOptions {
    * hang on their arguments: planning the intent anew costs a quarter of running it (1.0 of 4.5 ms).
    */
   readonly genericPlans?: boolean;
+  /**
+   * Commits don't wait for the disk. For what may be forgotten when Postgres crashes: jobs, which only wake; leases and
+   * claims, since an intent that stands has had all that was committed before it written, its own claim too.
+   */
+  readonly lazyCommits?: boolean;
   /** an unused connection is closed after this; default 30 s; 0: never */
   readonly idleTimeoutMs?: number;
   /** told of connections that broke, in use or not */
@@ -167,6 +172,7 @@ function settingsOf(options: DatabaseOptions): Record<string, string | number> {
     lock_timeout: options.lockTimeoutMs ?? 3000,
     // and what is planned for good while a table is empty must not read it whole later
     ...(options.genericPlans === true ? { plan_cache_mode: "force_generic_plan", enable_seqscan: "off" } : {}),
+    ...(options.lazyCommits === true ? { synchronous_commit: "off" } : {}),
     // statements here are short: compiling one would take longer than running it
     jit: "off",
     idle_in_transaction_session_timeout: options.idleInTransactionTimeoutMs ?? 10_000,

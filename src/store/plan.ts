@@ -33,6 +33,8 @@ export interface PlanOptions {
   readonly leadMs: number;
   /** schedules a transaction */
   readonly batch: number;
+  /** what is due so soon (of carillon.clock()) the caller cuts by itself when nothing is left to plan; default 0 */
+  readonly cutAheadMs?: number;
   /** the version of the zone data that `plan` uses, to be kept with what it plans */
   readonly tzdata?: string | undefined;
 }
@@ -73,7 +75,13 @@ export function planBatch(
     const plans = plan(schedules, nowMs);
     const { buckets, dueAtMs } = await makeBuckets(client, plans, options.tzdata ?? null);
     await advance(client, plans, options.tzdata ?? null);
-    await addCutJobs(client, dueAtMs, options.leadMs);
+    // of the last batch, what the caller cuts right away needs no job; should it die before, the sweep finds it
+    const cutByMs = schedules.length < options.batch ? nowMs + (options.cutAheadMs ?? 0) : 0;
+    await addCutJobs(
+      client,
+      dueAtMs.filter((ms) => ms > cutByMs),
+      options.leadMs,
+    );
     return { schedules: schedules.length, buckets, nowMs };
   });
 }

@@ -70,21 +70,22 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   const { logger, slots } = options;
   const faults = rateLimited(logger);
   const onError = (error: Error) => faults.warn("pool", { err: error }, "a connection to Postgres broke");
-  const open = (name: string, max: number): Database =>
+  const open = (name: string, max: number, lazyCommits: boolean): Database =>
     openDatabase({
       url: options.databaseUrl,
       applicationName: `carillon ${name} ${options.nodeName}`,
       max,
       genericPlans: true,
+      lazyCommits,
       // a connection keeps its plans for the next moment
       idleTimeoutMs: 0,
       onError,
     });
   await using stack = new AsyncDisposableStack();
-  const db = stack.use(open("worker", slots + 2));
-  // one connection listens; the others fetch and complete jobs
-  const jobsDb = stack.use(open("jobs", slots + 1));
-  const heartbeatDb = stack.use(open("heartbeat", 1));
+  const db = stack.use(open("worker", slots + 2, false));
+  // one connection listens; the others fetch and complete jobs, and claim groups
+  const jobsDb = stack.use(open("jobs", slots + 1, true));
+  const heartbeatDb = stack.use(open("heartbeat", 1, true));
 
   const draining = new AbortController();
   const abandon = new AbortController();
@@ -122,7 +123,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     keepRunning(
       {
         db: jobsDb,
-        tasks: { [taskNames.group]: groupTask(context, new Arms(slots), options.pollMs) },
+        tasks: { [taskNames.group]: groupTask(context, jobsDb, new Arms(slots), options.pollMs) },
         cron: [],
         concurrency: slots,
         pollMs: options.pollMs,
@@ -174,7 +175,12 @@ const timerMaxMs = 2 ** 31 - 1;
  * What a slot does when a job wakes it: it takes the job's own group, if that is still ahead and this node may hold it;
  * then whatever is due, one group after another, until nothing is. It never throws: a group's troubles are its own.
  */
-function groupTask(worker: WorkerContext, arms: Arms, pollMs: number): (payload: unknown) => Promise<void> {
+function groupTask(
+  worker: WorkerContext,
+  jobsDb: Database,
+  arms: Arms,
+  pollMs: number,
+): (payload: unknown) => Promise<void> {
   const claimant = () => ({ nodeId: worker.nodeId, claimToken: randomUUID(), leaseMs: worker.leaseMs });
 
   /** One group, or many small ones at once: then they share their statements. */
@@ -201,7 +207,7 @@ function groupTask(worker: WorkerContext, arms: Arms, pollMs: number): (payload:
       Math.min(timerMaxMs, Math.max(0, worker.clock.realMsUntil(payload.dueAtMs))),
     );
     try {
-      await deliver(() => claimGroups(worker.db.pool, claimant(), [payload, ...payload.more]));
+      await deliver(() => claimGroups(jobsDb.pool, claimant(), [payload, ...payload.more]));
     } finally {
       clearTimeout(release);
     }
@@ -214,7 +220,7 @@ function groupTask(worker: WorkerContext, arms: Arms, pollMs: number): (payload:
         worker.draining,
         async () => {
           if (payload.dueAtMs > worker.clock.nowMs()) await arm(payload);
-          while (!worker.draining.aborted && (await deliver(() => claimNextDue(worker.db.pool, claimant()))));
+          while (!worker.draining.aborted && (await deliver(() => claimNextDue(jobsDb.pool, claimant()))));
         },
         (error) => worker.faults.warn("claim", { err: error }, "groups can't be claimed just now"),
       );

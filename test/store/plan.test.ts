@@ -110,6 +110,34 @@ describe("planBatch", () => {
     expect(advanced.next_due_at?.getTime()).toBeCloseTo(clockMs + 2 * hourMs, -1);
   });
 
+  it.each([
+    ["none for what the caller cuts at once", 100, [60]],
+    ["one for that, too, while more is waiting to be planned", 1, [1, 60]],
+  ] as const)("asks for cut jobs: %s", async (_, batch, wanted) => {
+    await schedules(1, () => 60_000);
+    await engine.rows(
+      "select graphile_worker.remove_job(key) from graphile_worker.jobs where key like 'carillon.cut:%'",
+    );
+    let second = 0;
+    await planBatch(engine.db, { ...options, batch, cutAheadMs: 5000 }, (taken, nowMs) => {
+      second = Math.ceil(nowMs / 1000);
+      const dues = [1, 60].map((after) => (second + after) * 1000);
+      return taken.map((schedule) =>
+        planOf(
+          schedule,
+          nowMs,
+          dues.map((dueAtMs) => ({ occurrence: String(dueAtMs), dueAtMs, skipped: false })),
+        ),
+      );
+    });
+    // what is due within the lead has one job together, under a name of its own
+    const jobs = await engine.rows<{ second: number }>(
+      "select (payload ->> 'second')::int as second from graphile_worker._private_jobs where key like 'carillon.cut:%' order by 1",
+    );
+    expect(jobs.length).toBe(wanted.length);
+    expect(jobs.at(-1)?.second).toBe(second + 60);
+  });
+
   it("takes those whose next moment is within the horizon, soonest first, as many as a batch holds", async () => {
     const { ids } = await schedules(4, (index) => index * 1000);
     await engine.rows(
