@@ -25,8 +25,11 @@ export async function warmUp(db: Database, connections: number): Promise<void> {
     leaseMs: 0,
     exceptions: null,
   };
-  const clients = await Promise.all(Array.from({ length: connections }, () => db.pool.connect()));
+  // all are waited for: one that comes after another has failed must be given back, too, or the pool never ends
+  const connected = await Promise.allSettled(Array.from({ length: connections }, () => db.pool.connect()));
+  const clients = connected.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
   try {
+    for (const each of connected) if (each.status === "rejected") throw each.reason;
     for (const client of clients) {
       await claimGroup(client, claimant, group.bucketId, group.groupNumber);
       await intend(client, { fence: group, chunkNumber: -1, limit: 1, leaseMs: 0, recordAs: null });

@@ -75,7 +75,6 @@ describe("what small groups ask for together", () => {
     expect(await Promise.all(groups.map((group) => deliverGroup(worker, group)))).toEqual(
       moments.map(() => "finished"),
     );
-    // they have no names: intents, outcomes, end marks, closing
-    expect(seen).toEqual(["", "", "", ""]);
+    expect(seen).toEqual(["intend_many", "record_many", "settle_groups", "close_buckets"]);
   });
 });
