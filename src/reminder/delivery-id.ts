@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { createHash, hash } from "node:crypto";
 
 /**
  * The id of one delivery: the same in every attempt and round, on every node. It derives from what the delivery is
@@ -36,7 +36,9 @@ export function webhookId(deliveryId: string): string {
  * holds (RFC 8030, 5.4: 32 characters of base64url at most; these are 24 bytes of the id's SHA-256).
  */
 export function webPushTopic(deliveryId: string): string {
-  return createHash("sha256").update(deliveryId).digest().subarray(0, 24).toString("base64url");
+  // Three bytes are four characters, so that the first 24 bytes can be cut off as text: `hash` in one go makes no object
+  // that has to be collected, which is most of what hashing costs here.
+  return hash("sha256", deliveryId, "base64url").slice(0, 32);
 }
 
 /**
@@ -52,14 +54,12 @@ const apnsNamespace = Buffer.from("6f1d1f3a8f8b4f0f9d5d3c7a0e6b4c21", "hex");
 
 /** The `apns-id` of a delivery: a UUIDv5 (RFC 9562, 5.5) in the canonical form. It names the request; Apple does not dedupe by it. */
 export function apnsId(deliveryId: string): string {
-  const bytes = createHash("sha1").update(apnsNamespace).update(deliveryId).digest().subarray(0, 16);
-  bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x50;
-  bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80;
-  const hex = bytes.toString("hex");
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+  const hex = hash("sha1", Buffer.concat([apnsNamespace, Buffer.from(deliveryId)]), "hex");
+  const variant = ((Number.parseInt(hex.charAt(16), 16) & 0b0011) | 0b1000).toString(16);
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-5${hex.slice(13, 16)}-${variant}${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
 }
 
 /** The `apns-collapse-id` of a delivery: 64 bytes, Apple's limit. A repeat replaces what the phone shows of the first. */
 export function apnsCollapseId(deliveryId: string): string {
-  return createHash("sha256").update(deliveryId).digest("hex");
+  return hash("sha256", deliveryId, "hex");
 }

@@ -124,7 +124,9 @@ export function inChunks(atOnce: number, sendChunk: (deliveries: readonly Delive
         while (next < deliveries.length) {
           const from = next;
           next += chunkSize;
-          accepted += await sendChunk(deliveries.slice(from, next));
+          // The sum is read after the chunk is sent: others add to it meanwhile.
+          const acceptedHere = await sendChunk(deliveries.slice(from, next));
+          accepted += acceptedHere;
         }
       }
       await Promise.all(Array.from({ length: atOnce }, sendSome));
