@@ -21,11 +21,18 @@ try {
 async function sendTo(sender: Sender, question: Question): Promise<Sent> {
   const deliveries = deliveriesOf(config, question);
   const cpuBefore = process.cpuUsage();
+  const mainBefore = process.threadCpuUsage();
   const from = performance.now();
   const accepted = await sender.send(deliveries);
   const elapsedMs = performance.now() - from;
-  const { user, system } = process.cpuUsage(cpuBefore);
-  return { accepted, elapsedMs, cpuMs: (user + system) / 1_000 };
+  const cpu = process.cpuUsage(cpuBefore);
+  const main = process.threadCpuUsage(mainBefore);
+  return {
+    accepted,
+    elapsedMs,
+    cpuMs: (cpu.user + cpu.system) / 1_000,
+    mainCpuMs: (main.user + main.system) / 1_000,
+  };
 }
 
 function start(options: SenderConfig): Promise<Sender> {

@@ -47,6 +47,8 @@ export interface Sent {
   readonly elapsedMs: number;
   /** of the sender's process, all threads, in that time */
   readonly cpuMs: number;
+  /** of its main thread alone: how fast it can be at most, on however many cores */
+  readonly mainCpuMs: number;
 }
 
 /** Between the bench and a sender's process: one answer to each question. */
