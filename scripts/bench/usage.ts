@@ -52,6 +52,11 @@ async function serverCpuMs(postmaster: number): Promise<number> {
   return children.reduce((sum, stat) => sum + (stat?.ownMs ?? 0), own.ownMs + own.endedChildrenMs);
 }
 
+/** User and system time of one process up to now, all threads, to 10 ms. */
+export async function cpuMsOf(pid: number): Promise<number> {
+  return (await readStat(pid)).ownMs;
+}
+
 interface Stat {
   readonly parent: number;
   readonly ownMs: number;

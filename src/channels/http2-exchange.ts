@@ -198,7 +198,7 @@ export class Http2Exchange {
         status: this.#status,
         retryAfter: this.#retryAfter,
         date: this.#date,
-        body: this.#replyParts === null ? nothing : Buffer.concat(this.#replyParts),
+        body: joined(this.#replyParts),
         whole,
         cutShort: this.#cutShort,
       },
@@ -214,6 +214,13 @@ export class Http2Exchange {
 }
 
 const nothing = Buffer.alloc(0);
+
+/** Most replies come in one part. */
+function joined(parts: readonly Buffer[] | null): Buffer {
+  const [first = nothing] = parts ?? [];
+  return parts === null || parts.length < 2 ? first : Buffer.concat(parts);
+}
+
 /** RFC 9113 6.2 */
 const headersFrame = 1;
 

@@ -88,12 +88,17 @@ export class PushService {
     return this.#sources > 0;
   }
 
-  /** Sends what the source has; `left` says that it has nothing more under way here. */
-  post(source: Source): void {
+  /** A source will post here, once or more. */
+  entered(): void {
     this.#sources += 1;
+  }
+
+  /** Sends what the source has. */
+  post(source: Source): void {
     this.#lane.post(source);
   }
 
+  /** It has nothing more under way here. */
   left(): void {
     this.#sources -= 1;
   }

@@ -36,8 +36,8 @@ const ecdh = createECDH("prime256v1");
  *
  * On node:crypto, in half the time of the `web-push` library (141 against 282 us on the machine where it was measured).
  * Most of it is ECDH, 100 us for the shared secret; the rest is kept small: a private key drawn at random and set is half
- * as dear as `generateKeys`, and HMAC over the one-shot `hash` a fifth of `createHmac`. ECDH on the thread pool costs a
- * quarter more in all, so it stays here, where the other core is left to others.
+ * as dear as `generateKeys`, and HMAC over the one-shot `hash` a fifth of `createHmac`. ECDH on Node's thread
+ * pool costs a quarter more in all, and half of it here: a whole message is what `EncryptionThread` takes over.
  *
  * @param plaintext at most `plaintextBytesMax` bytes
  * @param secrets given by tests only: the RFC's example

@@ -1,6 +1,7 @@
 import { CarillonError } from "../errors.ts";
 import type { Channel, OnReply, Outcome, Probe, WebPushDestination } from "./channel.ts";
 import { guardedConnector, isInsideHost, type Resolve } from "./egress-guard.ts";
+import { EncryptionThread } from "./encryption-thread.ts";
 import { PushServices } from "./push-services.ts";
 import { createVapid, type Vapid } from "./vapid.ts";
 import { type PushItem, WebPushSending } from "./web-push-sending.ts";
@@ -52,6 +53,7 @@ export function createWebPushChannel(options: WebPushChannelOptions): Channel {
     sessionsPerHost,
     connectionsPerHost,
   });
+  const thread = new EncryptionThread();
   const identities = new Map<number, Identity>();
   let closing: Promise<void> | null = null;
 
@@ -68,7 +70,7 @@ export function createWebPushChannel(options: WebPushChannelOptions): Channel {
 
   function close(): Promise<void> {
     options.signal?.removeEventListener("abort", close);
-    closing ??= services.close();
+    closing ??= services.close().then(() => thread.close());
     return closing;
   }
   options.signal?.addEventListener("abort", close, { once: true });
@@ -83,7 +85,8 @@ export function createWebPushChannel(options: WebPushChannelOptions): Channel {
 
     async warm(destination, signal) {
       // Where a group's subscriptions are is not known yet: most likely where the last ones were.
-      if (destination !== null && closing === null) await services.warm(signal);
+      if (destination === null || closing !== null) return;
+      await Promise.all([thread.start(), services.warm(signal)]);
     },
 
     async send(request) {
@@ -107,6 +110,7 @@ export function createWebPushChannel(options: WebPushChannelOptions): Channel {
         return settleAll({ kind: "auth", reason: "the destination's VAPID keys are no pair" });
       }
 
+      if (deliveries.length >= worthAThread) void thread.start();
       const byOrigin = new Map<string, PushItem[]>();
       for (const [index, { address }] of deliveries.entries()) {
         try {
@@ -121,7 +125,7 @@ export function createWebPushChannel(options: WebPushChannelOptions): Channel {
       }
       await Promise.all(
         [...byOrigin].map(([origin, items]) =>
-          new WebPushSending(request, services.of(origin), items, { vapid, nowMs, onReply }).run(),
+          new WebPushSending(request, services.of(origin), items, { vapid, nowMs, onReply, thread }).run(),
         ),
       );
     },
@@ -139,6 +143,9 @@ export function createWebPushChannel(options: WebPushChannelOptions): Channel {
     close,
   };
 }
+
+/** So many messages at one time take longer to encrypt than a thread takes to start. */
+const worthAThread = 250;
 
 const notOurs: Probe = { well: false, found: "not a destination of Web Push", toDo: "name one of Web Push" };
 

@@ -53,14 +53,12 @@ const apnsNamespace = Buffer.from("6f1d1f3a8f8b4f0f9d5d3c7a0e6b4c21", "hex");
 
 /** The `apns-id` of a delivery: a UUIDv5 (RFC 9562, 5.5) in the canonical form. It names the request; Apple does not dedupe by it. */
 export function apnsId(deliveryId: string): string {
-  const bytes = createHash("sha1").update(apnsNamespace).update(deliveryId).digest().subarray(0, 16);
-  bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x50;
-  bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80;
-  const hex = bytes.toString("hex");
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+  const hex = hash("sha1", Buffer.concat([apnsNamespace, Buffer.from(deliveryId)]), "hex");
+  const variant = ((Number.parseInt(hex.charAt(16), 16) & 0b0011) | 0b1000).toString(16);
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-5${hex.slice(13, 16)}-${variant}${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
 }
 
 /** The `apns-collapse-id` of a delivery: 64 bytes, Apple's limit. A repeat replaces what the phone shows of the first. */
 export function apnsCollapseId(deliveryId: string): string {
-  return createHash("sha256").update(deliveryId).digest("hex");
+  return hash("sha256", deliveryId, "hex");
 }
