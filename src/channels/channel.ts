@@ -107,7 +107,7 @@ export type Outcome =
   | { readonly kind: "gone"; readonly reason: string; readonly status?: number; readonly sinceMs?: number }
   /**
    * certainly not sent: try again, never before `retryAfterMs` from now where it is given; `forAll`: the far side wants
-   * nothing at all for so long
+   * nothing at all for so long; `heard`: without a status, and yet from the far side (GOAWAY, REFUSED_STREAM)
    */
   | {
       readonly kind: "retry";
@@ -115,6 +115,7 @@ export type Outcome =
       readonly status?: number;
       readonly retryAfterMs?: number;
       readonly forAll?: boolean;
+      readonly heard?: true;
     }
   /** the credential or destination is refused (401, 403): its circuit opens, attempts aren't burned */
   | { readonly kind: "auth"; readonly reason: string; readonly status?: number }

@@ -306,7 +306,7 @@ describe("streams that Apple does not serve", () => {
   it("were certainly not taken where it refuses them", async () => {
     const { of } = await sendTo(100, (asked) => (asked % 10 === 0 ? "refuse" : accept));
     expect(of("retry")).toHaveLength(10);
-    expect(of("retry")[0]).toEqual({ kind: "retry", reason: "not sent: stream reset: REFUSED_STREAM" });
+    expect(of("retry")[0]).toEqual({ kind: "retry", reason: "not sent: stream reset: REFUSED_STREAM", heard: true });
     expect(of("accepted")).toHaveLength(90);
   });
 
@@ -316,6 +316,7 @@ describe("streams that Apple does not serve", () => {
     expect(of("accepted")).toHaveLength(taken);
     expect(of("accepted").length + of("retry").length).toBe(300);
     expect(of("retry").length).toBeGreaterThan(0);
+    expect(of("retry").every((outcome) => outcome?.kind === "retry" && outcome.heard)).toBe(true);
     expect(sessions).toBe(2);
   });
 });
