@@ -7,7 +7,7 @@ import { until } from "../support/world.ts";
 /** of each provider; STORY_TOKENS=50000 makes a long run of 100,000 */
 const tokens = Number(process.env.STORY_TOKENS ?? 1000);
 /** From the subscribing of the first to the moment: on a busy machine too. */
-const aheadMs = 3_500 + tokens * 4;
+const aheadMs = 3_000 + tokens * 3;
 const deadEvery = 20;
 
 const numberOf = (userId: string) => Number(userId.split("-").at(-1));

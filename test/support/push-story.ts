@@ -212,7 +212,7 @@ export async function beginPushStory(
           return closed;
         },
         "the moment is over",
-        80_000,
+        80_000 + users.length * 2 + Math.max(0, Date.parse(at) - Date.now()),
       );
     },
     check: (resultOf = () => "delivered") =>
