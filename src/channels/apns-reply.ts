@@ -75,11 +75,9 @@ interface Refusal {
 /**
  * What became of one request.
  *
- * @param registeredAtMs epoch milliseconds at which the endpoint was registered (last); null: not known. A token that
- *   was registered after Apple found it dead is alive again, and stays
  * @param nowMs epoch milliseconds, for a Retry-After that is a date
  */
-export function apnsOutcome(ending: Ending, registeredAtMs: number | null, nowMs: number): Outcome {
+export function apnsOutcome(ending: Ending, nowMs: number): Outcome {
   if (ending.kind !== "answered") return unanswered(ending);
   const { reply } = ending;
   const { status } = reply;
@@ -91,9 +89,12 @@ export function apnsOutcome(ending: Ending, registeredAtMs: number | null, nowMs
   const verdict = verdictOf(status, refusal.reason);
   switch (verdict) {
     case "gone":
-      return isRegisteredSince(refusal, registeredAtMs)
-        ? { kind: "rejected", reason: `${reason}, but the token was registered again since`, status }
-        : { kind: "gone", reason, status };
+      return {
+        kind: "gone",
+        reason,
+        status,
+        ...(refusal.timestampMs === null ? {} : { sinceMs: refusal.timestampMs }),
+      };
     case "retry":
       return refusal.reason === "TooManyProviderTokenUpdates"
         ? { kind: "retry", reason, status, retryAfterMs: waitMs ?? tokenUpdatesWaitMs }
@@ -136,10 +137,6 @@ function verdictOf(status: number, reason: string | null): Verdict {
   }
 }
 
-function isRegisteredSince({ timestampMs }: Refusal, registeredAtMs: number | null): boolean {
-  return timestampMs !== null && registeredAtMs !== null && registeredAtMs > timestampMs;
-}
-
 function unanswered(ending: Exclude<Ending, { kind: "answered" }>): Outcome {
   switch (ending.kind) {
     case "held_back":
@@ -148,7 +145,11 @@ function unanswered(ending: Exclude<Ending, { kind: "answered" }>): Outcome {
       // The guard will not think otherwise at the next try.
       return isHostile(ending.error)
         ? { kind: "rejected", reason: `refused by the egress guard: ${printable(ending.error.message)}` }
-        : { kind: "retry", reason: `not sent: ${wordsOf(ending.error)}` };
+        : {
+            kind: "retry",
+            reason: `not sent: ${wordsOf(ending.error)}`,
+            ...(ending.heard === true ? { heard: true } : {}),
+          };
     case "broken_off":
       return { kind: "in_doubt", reason: `no reply: ${wordsOf(ending.error)}` };
     default:
@@ -171,8 +172,13 @@ function refusalIn(body: Reply["body"]): Refusal {
   const { reason, timestamp } = parsed as { reason?: unknown; timestamp?: unknown };
   return {
     reason: typeof reason === "string" && reason !== "" ? printable(reason) : null,
-    timestampMs: typeof timestamp === "number" && Number.isFinite(timestamp) ? timestamp : null,
+    timestampMs: isTimestamp(timestamp) ? timestamp : null,
   };
+}
+
+/** A number that is none of a time would not fit into the database either. */
+function isTimestamp(value: unknown): value is number {
+  return typeof value === "number" && value > 0 && !Number.isNaN(new Date(value).getTime());
 }
 
 /** Words from outside go into our ledger and on screens: short, and printable ASCII only. */

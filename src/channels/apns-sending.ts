@@ -1,5 +1,6 @@
 import { apnsCollapseId, apnsId } from "../reminder/delivery-id.ts";
 import { apnsPayload, apnsPayloadBytesMax } from "./apns-body.ts";
+import type { Evidence } from "./apns-evidence.ts";
 import { apnsOutcome, saysTokenExpired } from "./apns-reply.ts";
 import type { ProviderToken, ProviderTokens } from "./apns-token.ts";
 import type { Delivery, Moment, OnReply, Outcome, SendRequest } from "./channel.ts";
@@ -15,6 +16,7 @@ export interface ApnsRoute {
   readonly lane: Pick<Http2Lane, "post" | "abort">;
   readonly tokens: ProviderTokens;
   readonly bundleId: string;
+  readonly evidence: Evidence;
   readonly onReply?: OnReply | undefined;
 }
 
@@ -80,7 +82,7 @@ export class ApnsSending implements Source {
 
   giveUp(ending: Ending): void {
     this.#isPosted = false;
-    this.#settleRest(apnsOutcome(ending, null, this.#nowMs()));
+    this.#settleRest(apnsOutcome(ending, this.#nowMs()));
   }
 
   #nextIndex(): number | null {
@@ -111,16 +113,16 @@ export class ApnsSending implements Source {
       replyBytesMax,
       keepReply: true,
       mayBegin: () => this.#request.mayBegin(),
-      ended: observed(this.#route.onReply, (ending) => this.#ended(index, delivery, token, ending)),
+      ended: observed(this.#route.onReply, (ending) => this.#ended(index, token, ending)),
     };
   }
 
-  #ended(index: number, delivery: Delivery, token: ProviderToken, ending: Ending): void {
+  #ended(index: number, token: ProviderToken, ending: Ending): void {
     if (saysTokenExpired(ending) && !this.#askedAgain.has(index)) {
       this.#askedAgain.add(index);
       void this.#askAgain(index, token);
     } else {
-      this.#settle(index, apnsOutcome(ending, delivery.registeredAtMs ?? null, this.#nowMs()));
+      this.#settle(index, this.#route.evidence.weigh(apnsOutcome(ending, this.#nowMs())));
     }
   }
 

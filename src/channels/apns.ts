@@ -1,4 +1,5 @@
 import type { Monotonic } from "../clock.ts";
+import { Evidence } from "./apns-evidence.ts";
 import { findingOf, probeRequest } from "./apns-probe.ts";
 import { apnsOutcome } from "./apns-reply.ts";
 import { type ApnsRoute, ApnsSending } from "./apns-sending.ts";
@@ -59,7 +60,7 @@ export function createApnsChannel(options: ApnsChannelOptions): Channel {
     const stays = known !== undefined && known.boundTo === boundTo;
     const lane = stays ? known.lane : newLane(url);
     if (known !== undefined && !stays) retire(known.lane);
-    const app = { boundTo, lane, tokens: tokensOf(destination), bundleId, onReply };
+    const app = { boundTo, lane, tokens: tokensOf(destination), bundleId, evidence: new Evidence(), onReply };
     apps.set(destinationId, app);
     return app;
   }
@@ -85,7 +86,7 @@ export function createApnsChannel(options: ApnsChannelOptions): Channel {
     retired.add(closing);
   }
 
-  async function send(request: SendRequest): Promise<void> {
+  async function send(request: SendRequest, evidence?: Evidence): Promise<void> {
     const { destination } = request;
     if (destination?.channel !== "apns") {
       return settleAll(request, { kind: "rejected", reason: "the endpoint has no destination" });
@@ -95,9 +96,9 @@ export function createApnsChannel(options: ApnsChannelOptions): Channel {
     try {
       app = appOf(destination);
     } catch (error) {
-      return settleAll(request, apnsOutcome({ kind: "unsent", error: asError(error) }, null, nowMs()));
+      return settleAll(request, apnsOutcome({ kind: "unsent", error: asError(error) }, nowMs()));
     }
-    await new ApnsSending(request, app, nowMs).run();
+    await new ApnsSending(request, evidence === undefined ? app : { ...app, evidence }, nowMs).run();
   }
 
   async function close(): Promise<void> {
@@ -123,11 +124,13 @@ export function createApnsChannel(options: ApnsChannelOptions): Channel {
       }
     },
 
-    send,
+    send: (request) => send(request),
 
     async probe(destination, signal) {
       const outcomes: Outcome[] = [];
-      await send(probeRequest(destination, signal, nowMs(), (outcome) => outcomes.push(outcome)));
+      const request = probeRequest(destination, signal, nowMs(), (outcome) => outcomes.push(outcome));
+      // its token is none, and Apple is to say so
+      await send(request, new Evidence(true));
       return findingOf(outcomes[0] ?? { kind: "retry", reason: "nothing was sent" });
     },
 

@@ -25,8 +25,6 @@ export interface Delivery {
   readonly locale: string | null;
   /** rendered; deliveries that read the same share one object, so a channel may cache by identity */
   readonly message: Message;
-  /** epoch milliseconds at which the endpoint was registered (last); null or left out: not known */
-  readonly registeredAtMs?: number | null;
 }
 
 /** What all deliveries of one chunk have in common; serialised once a chunk where the protocol allows. */
@@ -102,11 +100,14 @@ export type Outcome =
   | { readonly kind: "accepted" }
   /** the receiver refuses this message for good; the endpoint stays */
   | { readonly kind: "rejected"; readonly reason: string; readonly status?: number }
-  /** the endpoint is no more: to be pruned */
-  | { readonly kind: "gone"; readonly reason: string; readonly status?: number }
+  /**
+   * the endpoint is no more: to be pruned, unless it was registered again after `sinceMs` (epoch milliseconds), when the
+   * far side found it dead; left out: now
+   */
+  | { readonly kind: "gone"; readonly reason: string; readonly status?: number; readonly sinceMs?: number }
   /**
    * certainly not sent: try again, never before `retryAfterMs` from now where it is given; `forAll`: the far side wants
-   * nothing at all for so long
+   * nothing at all for so long; `heard`: without a status, and yet from the far side (GOAWAY, REFUSED_STREAM)
    */
   | {
       readonly kind: "retry";
@@ -114,6 +115,7 @@ export type Outcome =
       readonly status?: number;
       readonly retryAfterMs?: number;
       readonly forAll?: boolean;
+      readonly heard?: true;
     }
   /** the credential or destination is refused (401, 403): its circuit opens, attempts aren't burned */
   | { readonly kind: "auth"; readonly reason: string; readonly status?: number }

@@ -123,7 +123,11 @@ function unanswered(ending: Exclude<Ending, { kind: "answered" }>): Outcome {
       // The guard will not think otherwise at the next try.
       return isHostile(ending.error)
         ? { kind: "rejected", reason: `refused by the egress guard: ${printable(ending.error.message)}` }
-        : { kind: "retry", reason: `not sent: ${wordsOf(ending.error)}` };
+        : {
+            kind: "retry",
+            reason: `not sent: ${wordsOf(ending.error)}`,
+            ...(ending.heard === true ? { heard: true } : {}),
+          };
     case "broken_off":
       return { kind: "in_doubt", reason: `no reply: ${wordsOf(ending.error)}` };
     default:

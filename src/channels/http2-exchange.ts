@@ -108,7 +108,7 @@ export class Http2Exchange {
   goneAway(lastStreamId: number, sessionEnds: boolean, error: Error): void {
     const stream = this.#stream;
     if (stream === null) return;
-    if ((stream.id ?? 0) > lastStreamId || isIdle(stream)) this.#end({ kind: "unsent", error });
+    if ((stream.id ?? 0) > lastStreamId || isIdle(stream)) this.#end({ kind: "unsent", error, heard: true });
     else if (sessionEnds && !stream.closed) this.#resetIsTheirs = false;
   }
 
@@ -163,8 +163,10 @@ export class Http2Exchange {
     const code = this.#stream?.rstCode ?? 0;
     if (this.#status > 0) {
       this.#end(this.#answered(code === constants.NGHTTP2_NO_ERROR && this.#stream?.readableEnded === true));
-    } else if (this.#neverFramed || (code === constants.NGHTTP2_REFUSED_STREAM && this.#resetIsTheirs)) {
+    } else if (this.#neverFramed) {
       this.#end({ kind: "unsent", error: this.#reasonFor(code) });
+    } else if (code === constants.NGHTTP2_REFUSED_STREAM && this.#resetIsTheirs) {
+      this.#end({ kind: "unsent", error: this.#reasonFor(code), heard: true });
     } else {
       this.#end({ kind: "broken_off", error: this.#reasonFor(code) });
     }

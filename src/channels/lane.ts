@@ -25,8 +25,8 @@ export type Ending =
   | { readonly kind: "answered"; readonly reply: Reply }
   /** `mayBegin` said no; nothing was written */
   | { readonly kind: "held_back" }
-  /** it is certain that nothing was written */
-  | { readonly kind: "unsent"; readonly error: Error }
+  /** it is certain that nothing was written, or taken; `heard`: the far side itself said so, which shows that it is there */
+  | { readonly kind: "unsent"; readonly error: Error; readonly heard?: true }
   /** something may have been written, and no status came back */
   | { readonly kind: "broken_off"; readonly error: Error };
 

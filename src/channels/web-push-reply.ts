@@ -57,7 +57,11 @@ function unanswered(ending: Exclude<Ending, { kind: "answered" }>): Outcome {
     case "unsent":
       return ending.error instanceof CarillonError && ending.error.code === "hostile_url"
         ? { kind: "rejected", reason: `refused by the egress guard: ${ending.error.message}` }
-        : { kind: "retry", reason: `not sent: ${wordsOf(ending.error)}` };
+        : {
+            kind: "retry",
+            reason: `not sent: ${wordsOf(ending.error)}`,
+            ...(ending.heard === true ? { heard: true } : {}),
+          };
     case "broken_off":
       return { kind: "in_doubt", reason: `no reply: ${wordsOf(ending.error)}` };
     default:

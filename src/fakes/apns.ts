@@ -38,6 +38,8 @@ export interface Apns extends ProviderServer<ApnsAnswer> {
   readonly key: ApnsKey;
   /** provider tokens seen so far that hold */
   readonly providerTokens: number;
+  /** from now on all provider tokens seen until now are answered 403 ExpiredProviderToken */
+  expireTokens(): void;
 }
 
 /** What Apple's servers were seen to allow, once a connection has shown a good provider token. */
@@ -91,6 +93,7 @@ export async function startApns(options: ApnsOptions = {}): Promise<Apns> {
   const tokens = new TokenChecker("ES256");
   const shown = new WeakMap<ProviderConnection, Shown>();
   const good = new Set<string>();
+  const expired = new Set<string>();
 
   /** @returns why the provider token is refused; null when it holds */
   function wrongToken(checked: CheckedToken | null, token: string, exchange: Exchange): ApnsAnswer | null {
@@ -100,7 +103,7 @@ export async function startApns(options: ApnsOptions = {}): Promise<Apns> {
     }
     const issuedAtMs = (checked.claims.iat ?? Number.NaN) * 1_000;
     if (Number.isNaN(issuedAtMs) || issuedAtMs > receivedAtMs + iatAheadMsMax) return "InvalidProviderToken";
-    if (issuedAtMs < receivedAtMs - tokenLifetimeMs) return "ExpiredProviderToken";
+    if (issuedAtMs < receivedAtMs - tokenLifetimeMs || expired.has(token)) return "ExpiredProviderToken";
     const last = shown.get(connection);
     if (last === undefined) {
       shown.set(connection, { token, changedAtMs: receivedAtMs });
@@ -162,6 +165,9 @@ export async function startApns(options: ApnsOptions = {}): Promise<Apns> {
     key,
     get providerTokens() {
       return good.size;
+    },
+    expireTokens: () => {
+      for (const token of good) expired.add(token);
     },
   });
 }

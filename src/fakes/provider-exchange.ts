@@ -3,12 +3,15 @@ import { constants, type ServerHttp2Stream } from "node:http2";
 
 /** A connection to a provider, as it is seen from the provider's side. */
 export interface ProviderConnection {
+  /** the last stream whose request came in and was not passed over; 0 over HTTP/1.1 */
+  readonly lastStream: number;
   /** its SETTINGS_MAX_CONCURRENT_STREAMS, from now on */
   setMaxConcurrentStreams(streams: number): void;
   /**
-   * GOAWAY (RFC 9113, section 6.8), then the connection is closed as soon as its streams have ended.
+   * GOAWAY (RFC 9113, section 6.8), then the connection is closed as soon as its streams have ended. Requests on streams
+   * above the last one are passed over: whoever made them was told that they are not served, and makes them again.
    *
-   * @param lastStream the last stream that will be served; left out: the last one that came in
+   * @param lastStream the last stream that will be served; left out: the last one that has begun
    */
   goAway(frame: { readonly code?: number; readonly lastStream?: number; readonly debugData?: string }): void;
   /** TCP reset */
@@ -42,15 +45,17 @@ export interface Exchange {
 
 const empty = Buffer.alloc(0);
 
-/** Reads a stream's body, then hands the exchange on. */
+/** Reads a stream's body, then hands the exchange on, if its connection still serves it. */
 export function http2Exchange(
   stream: ServerHttp2Stream,
   headers: IncomingHttpHeaders,
   connection: ProviderConnection,
+  serves: (stream: number) => boolean,
   onRequest: (exchange: Exchange) => void,
 ): void {
   stream.on("error", () => {});
   whenWhole(stream, (body) => {
+    if (!serves(stream.id ?? 0)) return;
     onRequest({
       connection,
       method: String(headers[":method"]),

@@ -152,15 +152,17 @@ export async function startProviderServer<Answer extends string>(
     const frame = debugData === undefined ? { code } : { code, debugData };
     if (last >= stream) {
       record(message, reply.status, true);
-      connection.goAway({ ...frame, lastStream: last });
+      connection.goAway({ ...frame, lastStream: Math.max(last, connection.lastStream) });
       answer(exchange, reply, delayMs);
       return;
     }
     record(message, false, false);
     leave("goaway");
-    // Node can't name stream 0 as the last one: the first stream of a connection is refused by its number instead.
-    if (last <= 0) exchange.resetStream(refusedStream);
-    connection.goAway({ ...frame, lastStream: Math.max(last, 1) });
+    // One that came in later is being served, so GOAWAY can't leave this one out; and Node can't name stream 0 as the
+    // last one. Then this one is refused by its number instead.
+    const isLast = connection.lastStream <= stream;
+    if (last <= 0 || !isLast) exchange.resetStream(refusedStream);
+    connection.goAway({ ...frame, lastStream: isLast ? Math.max(last, 1) : connection.lastStream });
   }
 
   function cut(exchange: Exchange): void {

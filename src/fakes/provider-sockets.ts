@@ -149,14 +149,21 @@ export class ProviderSockets {
 
   #begin(http2: ServerHttp2Session): void {
     const remotePort = http2.socket.remotePort ?? 0;
+    let lastSeen = 0;
+    let lastStream = 0;
+    let lastServed = Number.POSITIVE_INFINITY;
     const session: Session = {
       http2,
+      get lastStream() {
+        return lastStream;
+      },
       setMaxConcurrentStreams: (streams) => {
         if (!http2.closed && !http2.destroyed) http2.settings(settingsOf(streams));
       },
-      goAway: ({ code = 0, lastStream, debugData }) => {
+      goAway: ({ code = 0, lastStream: last = lastSeen, debugData }) => {
         if (http2.closed || http2.destroyed) return;
-        http2.goaway(code, lastStream ?? 0, debugData === undefined ? undefined : Buffer.from(debugData));
+        lastServed = Math.min(lastServed, last);
+        http2.goaway(code, last, debugData === undefined ? undefined : Buffer.from(debugData));
         // In this turn its closing GOAWAY would still name a later stream than this one does, which no client allows.
         setImmediate(() => {
           if (!http2.closed && !http2.destroyed) http2.close();
@@ -167,12 +174,21 @@ export class ProviderSockets {
     http2.on("error", () => {});
     this.#sessions.add(session);
     http2.once("close", () => this.#sessions.delete(session));
-    http2.on("stream", (stream, headers) => http2Exchange(stream, headers, session, this.#options.onRequest));
+    const serves = (stream: number) => {
+      if (stream > lastServed) return false;
+      lastStream = Math.max(lastStream, stream);
+      return true;
+    };
+    http2.on("stream", (stream, headers) => {
+      lastSeen = Math.max(lastSeen, stream.id ?? 0);
+      http2Exchange(stream, headers, session, serves, this.#options.onRequest);
+    });
   }
 
   #http1Connection(request: IncomingMessage): ProviderConnection {
     const remotePort = request.socket.remotePort ?? 0;
     return {
+      lastStream: 0,
       setMaxConcurrentStreams: () => {},
       goAway: () => this.#reset(remotePort),
       reset: () => this.#reset(remotePort),

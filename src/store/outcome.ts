@@ -57,6 +57,8 @@ export interface OutcomeExceptions {
     readonly userNumber: string;
     readonly ordinal: number;
     readonly reason: string;
+    /** epoch milliseconds of real time: when the far side found it dead; null: at the reply */
+    readonly sinceMs: number | null;
   }[];
 }
 
@@ -72,7 +74,8 @@ export const parkAfterTakeovers = 5;
  *
  * Gone, against an endpoint that is registered again while its reply is on the way: what the provider said was about the
  * registration that was sent to, so only one that was there when the intent was written is pruned; also where its ordinal
- * was given to another address since.
+ * was given to another address since. Where the provider says since when (APNs), only one that was there then: its
+ * verdict may be older than a registration by which the token is alive again.
  * - the registration is committed before this statement began: registered_at lies behind the intent. It stays.
  * - it is under way: this waits for its row, and Postgres asks the condition again of the row as it is then. It stays.
  * - it begins after this: the endpoint comes back, as any that was gone.
@@ -138,14 +141,15 @@ const recordExceptionsStatement: Statement = {
     ), gone as (
       update carillon.endpoints e
       set gone_at = clock_timestamp(), gone_reason = x.reason
-      from recorded r, unnest($33::bigint[], $34::smallint[], $35::text[])
-        as x (user_number, ordinal, reason)
+      from recorded r, unnest($33::bigint[], $34::smallint[], $35::text[], $36::float8[])
+        as x (user_number, ordinal, reason, since_ms)
       join carillon.users u on u.user_number = x.user_number
       where e.hash_slot = u.hash_slot and e.user_number = x.user_number and e.ordinal = x.ordinal and e.gone_at is null
         -- of real time is the one, of carillon.clock() the other
         and e.registered_at <= (
           select carillon.real_time(c.intent_at) from carillon.chunks c
           where c.due_day = $5::date and c.bucket_id = $1 and c.group_number = $2 and c.chunk_number = $6::int)
+        and (x.since_ms is null or e.registered_at <= to_timestamp(x.since_ms / 1000))
     )
     select (select count(*) from fence)::int as held from (select count(*) from recorded) r`,
 };
@@ -193,6 +197,7 @@ export async function recordOutcomes(executor: Executor, record: OutcomeRecord):
       gone.map((row) => row.userNumber),
       gone.map((row) => row.ordinal),
       gone.map((row) => row.reason),
+      gone.map((row) => row.sinceMs),
     );
   }
   const statement = exceptions === null ? recordStatement : recordExceptionsStatement;

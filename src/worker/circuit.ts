@@ -1,5 +1,6 @@
 import type { Outcome } from "../channels/channel.ts";
 import { type Monotonic, monotonicMs } from "../clock.ts";
+import { unreachable } from "../errors.ts";
 import { authWaitMs } from "../reminder/retry-policy.ts";
 import { heldBack } from "./verdict.ts";
 
@@ -103,7 +104,7 @@ export class Circuit {
     else if (outcome.kind === "auth") this.#wasRefused("refused", outcome.reason, authWaitMs, false);
     else if (asksToWait(outcome)) {
       this.#wasRefused("asked to wait", outcome.reason, outcome.retryAfterMs, outcome.forAll === true);
-    } else if (outcome.status === undefined && mayBeSilence[outcome.kind]) this.#heardNothing(outcome.reason);
+    } else if (mayBeSilence(outcome)) this.#heardNothing(outcome.reason);
     else this.#heard();
   }
 
@@ -150,11 +151,18 @@ function asksToWait(outcome: Failed): outcome is AsksToWait {
   return outcome.kind === "retry" && outcome.status !== undefined && outcome.retryAfterMs !== undefined;
 }
 
-/** Without a status: no reply came, or there was no connection. */
-const mayBeSilence = {
-  rejected: false,
-  gone: false,
-  auth: false,
-  retry: true,
-  in_doubt: true,
-} as const satisfies Record<Failed["kind"], boolean>;
+/** Without a status: no reply came, or there was no connection; unless the far side itself refused a stream. */
+function mayBeSilence(outcome: Failed): boolean {
+  switch (outcome.kind) {
+    case "retry":
+      return outcome.status === undefined && outcome.heard !== true;
+    case "in_doubt":
+      return outcome.status === undefined;
+    case "rejected":
+    case "gone":
+    case "auth":
+      return false;
+    default:
+      return unreachable(outcome);
+  }
+}

@@ -60,7 +60,8 @@ function exceptionsOf(judged: readonly Judged[], repeated: boolean): OutcomeExce
     } else if (repeated) {
       finished.push({ hashSlot, userNumber, ordinal });
     }
-    if (verdict.gone) gone.push({ userNumber, ordinal, reason: reason ?? "gone" });
+    if (verdict.gone)
+      gone.push({ userNumber, ordinal, reason: reason ?? "gone", sinceMs: verdict.goneSinceMs ?? null });
   }
   return { failures, deferred, finished, gone };
 }

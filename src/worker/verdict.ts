@@ -10,6 +10,8 @@ export interface Verdict {
   readonly httpStatus: number | null;
   /** the endpoint is no more */
   readonly gone: boolean;
+  /** epoch milliseconds: when the far side found it so, where it says */
+  readonly goneSinceMs?: number;
   readonly next: { readonly attempt: number; readonly waitMs: number } | null;
 }
 
@@ -45,7 +47,11 @@ export function judge(outcome: Outcome | Held, circumstances: Circumstances): Ve
     case "rejected":
       return final(outcomeCodes.rejected, outcome);
     case "gone":
-      return { ...final(outcomeCodes.gone, outcome), gone: true };
+      return {
+        ...final(outcomeCodes.gone, outcome),
+        gone: true,
+        ...(outcome.sinceMs === undefined ? {} : { goneSinceMs: outcome.sinceMs }),
+      };
     case "retry": {
       if (outcome.reason === heldBack) {
         if (nowMs >= expiresAtMs) return final(outcomeCodes.expired, outcome);

@@ -8,7 +8,7 @@ import {
 import { createDestination } from "../../src/store/destinations.ts";
 import type { SavedSubscription } from "../../src/store/subscribe.ts";
 import { storyLimit } from "../support/nodes.ts";
-import { beginStory, type Story, storyKey, userIds } from "../support/stories.ts";
+import { beginStory, hurry, type Story, storyKey, userIds } from "../support/stories.ts";
 import { until } from "../support/world.ts";
 
 const people = 300;
@@ -40,14 +40,6 @@ async function twoReceivers(story: Story, troubled: WebhookReceiverOptions) {
 
 const stopBoth = (receivers: Record<string, WebhookReceiver>) =>
   Promise.all(Object.values(receivers).map((receiver) => receiver.stop()));
-
-/** What was put off is tried now, without waiting for its time. */
-const hurry = (story: Story) =>
-  story.rows(
-    `with due as (update carillon.deferred set next_try_at = clock_timestamp() returning bucket_id, group_number)
-     update carillon.groups g set not_before = clock_timestamp() from due d
-     where g.bucket_id = d.bucket_id and g.group_number = d.group_number and g.finished_at is null`,
-  );
 
 describe.concurrent("one destination in trouble", storyLimit, () => {
   it("that swallows requests holds up nobody else, and gets its own once it answers", async () => {

@@ -19,7 +19,7 @@ function answered(status: number, body: unknown = {}, headers: { retryAfter?: st
   };
 }
 
-const outcomeOf = (status: number, reason: string) => apnsOutcome(answered(status, { reason }), null, 0);
+const outcomeOf = (status: number, reason: string) => apnsOutcome(answered(status, { reason }), 0);
 
 /** "Handling notification responses from APNs": every status and reason of Apple's table. */
 const documented: readonly (readonly [number, string, Outcome["kind"]])[] = [
@@ -85,41 +85,41 @@ describe("apnsOutcome", () => {
     [599, "in_doubt"],
   ] as const)("goes by the status where the reason is new, missing or no JSON: %i is %s", (status, kind) => {
     for (const body of [{ reason: "HasNeverBeenSeen" }, { reason: 7 }, {}, "", "<html>", "null", "[]", '"x"']) {
-      expect(apnsOutcome(answered(status, body), null, 0).kind).toBe(kind);
+      expect(apnsOutcome(answered(status, body), 0).kind).toBe(kind);
     }
   });
 
-  it("keeps a token that was registered after Apple found it dead", () => {
-    const at = (registeredAtMs: number | null, timestamp: unknown = 1_000) =>
-      apnsOutcome(answered(410, { reason: "Unregistered", timestamp }), registeredAtMs, 0).kind;
-    expect(at(1_001)).toBe("rejected");
-    expect(at(1_000)).toBe("gone");
-    expect(at(999)).toBe("gone");
-    expect(at(null)).toBe("gone");
-    expect(at(1_001, null)).toBe("gone");
-    expect(at(1_001, "soon")).toBe("gone");
+  it("says since when a token is dead, as far as that is a time", () => {
+    const of = (timestamp: unknown) => apnsOutcome(answered(410, { reason: "Unregistered", timestamp }), 0);
+    expect(of(1_795_514_416_000)).toEqual({
+      kind: "gone",
+      reason: "Unregistered",
+      status: 410,
+      sinceMs: 1_795_514_416_000,
+    });
+    for (const none of [undefined, null, "soon", 0, -1, 1e300]) expect(of(none)).not.toHaveProperty("sinceMs");
   });
 
   it("obeys Retry-After, and waits a minute where a team changed its token too often", () => {
-    const busy = (reason: string, headers = {}) => apnsOutcome(answered(429, { reason }, headers), null, 0);
+    const busy = (reason: string, headers = {}) => apnsOutcome(answered(429, { reason }, headers), 0);
     expect(busy("TooManyRequests", { retryAfter: "7" })).toMatchObject({ kind: "retry", retryAfterMs: 7_000 });
     expect(busy("TooManyRequests")).not.toHaveProperty("retryAfterMs");
     expect(busy("TooManyProviderTokenUpdates")).toMatchObject({ kind: "retry", retryAfterMs: 60_000 });
     expect(busy("TooManyProviderTokenUpdates", { retryAfter: "90" })).toMatchObject({ retryAfterMs: 90_000 });
-    const failed = apnsOutcome(answered(503, { reason: "Shutdown" }, { retryAfter: "3" }), null, 0);
+    const failed = apnsOutcome(answered(503, { reason: "Shutdown" }, { retryAfter: "3" }), 0);
     expect(failed).toMatchObject({ kind: "in_doubt", retryAfterMs: 3_000 });
   });
 
   it("tells what was certainly not sent from what may have been", () => {
     const error = new Error("connect refused");
-    expect(apnsOutcome({ kind: "held_back" }, null, 0)).toEqual({ kind: "retry", reason: "held_back" });
-    expect(apnsOutcome({ kind: "unsent", error }, null, 0)).toEqual({
+    expect(apnsOutcome({ kind: "held_back" }, 0)).toEqual({ kind: "retry", reason: "held_back" });
+    expect(apnsOutcome({ kind: "unsent", error }, 0)).toEqual({
       kind: "retry",
       reason: "not sent: connect refused",
     });
-    expect(apnsOutcome({ kind: "broken_off", error }, null, 0).kind).toBe("in_doubt");
+    expect(apnsOutcome({ kind: "broken_off", error }, 0).kind).toBe("in_doubt");
     const hostile = new CarillonError("hostile_url", "The URL's host is not at a public address");
-    expect(apnsOutcome({ kind: "unsent", error: hostile }, null, 0).kind).toBe("rejected");
+    expect(apnsOutcome({ kind: "unsent", error: hostile }, 0).kind).toBe("rejected");
   });
 
   it("lets no control characters and no long words through", () => {
@@ -131,7 +131,7 @@ describe("apnsOutcome", () => {
     "never throws, whatever comes",
     (status, body, retryAfter) => {
       const ending = answered(status, body, { retryAfter });
-      expect(apnsOutcome(ending, 0, 0).kind === "accepted").toBe(status < 300);
+      expect(apnsOutcome(ending, 0).kind === "accepted").toBe(status < 300);
       saysTokenExpired(ending);
     },
   );

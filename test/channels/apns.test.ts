@@ -142,14 +142,30 @@ describe("the APNs channel", () => {
     expect(server.requests[0]?.path).toBe("/3/device/..%2F..%2F4%2Fx%3Fy%23z");
   });
 
-  it("keeps a token that was registered after Apple's verdict", async () => {
-    const timestamp = 1_790_000_000_000;
-    await using server = await startApnsServer(() => ({ status: 410, body: { reason: "Unregistered", timestamp } }));
+  it.each([
+    ["BadDeviceToken", /^BadDeviceToken, .*environment/],
+    ["DeviceTokenNotForTopic", /^DeviceTokenNotForTopic, .*bundle id/],
+  ])("takes %s for the destination's fault until something was accepted", async (reason, why) => {
+    const refusal: ApnsAnswer = { status: 400, body: { reason } };
+    await using server = await startApnsServer(({ path }) => (path.endsWith("/alive") ? accept : refusal));
     await using channel = channelTo(server);
-    const [before, since] = users(2).map((delivery, at) => ({ ...delivery, registeredAtMs: timestamp - 1 + 2 * at }));
-    if (before === undefined || since === undefined) return;
-    const { outcomes } = await sendAll(channel, destinationAt(server.url), [before, since]);
-    expect(outcomes.map((outcome) => outcome?.kind)).toEqual(["gone", "rejected"]);
+    const destination = destinationAt(server.url);
+    const answerTo = async (address: string, to = destination) =>
+      (await sendAll(channel, to, deliveriesTo(address))).outcomes[0];
+    expect(await answerTo("dead")).toEqual({ kind: "auth", reason: expect.stringMatching(why), status: 400 });
+    expect(await answerTo("alive")).toEqual({ kind: "accepted" });
+    expect(await answerTo("dead")).toEqual({ kind: "gone", reason, status: 400 });
+    // set up otherwise it has yet to show that
+    for (const other of [{ bundleId: "com.example.other" }, { destinationId: 2 }, { keyId: "KEY7654321" }]) {
+      expect(await answerTo("dead", { ...destination, ...other })).toMatchObject({ kind: "auth" });
+    }
+  });
+
+  it("takes 410 for what it says, also before anything was accepted", async () => {
+    await using server = await startApnsServer(() => ({ status: 410, body: { reason: "Unregistered" } }));
+    await using channel = channelTo(server);
+    const { outcomes } = await sendAll(channel, destinationAt(server.url), users(1));
+    expect(outcomes[0]).toMatchObject({ kind: "gone", reason: "Unregistered" });
   });
 
   it("does not reach a server that no trusted authority vouches for", async () => {
@@ -290,7 +306,7 @@ describe("streams that Apple does not serve", () => {
   it("were certainly not taken where it refuses them", async () => {
     const { of } = await sendTo(100, (asked) => (asked % 10 === 0 ? "refuse" : accept));
     expect(of("retry")).toHaveLength(10);
-    expect(of("retry")[0]).toEqual({ kind: "retry", reason: "not sent: stream reset: REFUSED_STREAM" });
+    expect(of("retry")[0]).toEqual({ kind: "retry", reason: "not sent: stream reset: REFUSED_STREAM", heard: true });
     expect(of("accepted")).toHaveLength(90);
   });
 
@@ -300,6 +316,7 @@ describe("streams that Apple does not serve", () => {
     expect(of("accepted")).toHaveLength(taken);
     expect(of("accepted").length + of("retry").length).toBe(300);
     expect(of("retry").length).toBeGreaterThan(0);
+    expect(of("retry").every((outcome) => outcome?.kind === "retry" && outcome.heard)).toBe(true);
     expect(sessions).toBe(2);
   });
 });

@@ -223,7 +223,11 @@ describe("the FCM channel", () => {
     await using channel = channelTo(google);
     const { outcomes, settled } = await sendAll(channel, destinationAt(google), users(40));
     expect(settled.every((times) => times === 1)).toBe(true);
-    expect(outcomes[23]).toMatchObject({ kind: "retry", reason: "not sent: stream reset: REFUSED_STREAM" });
+    expect(outcomes[23]).toMatchObject({
+      kind: "retry",
+      reason: "not sent: stream reset: REFUSED_STREAM",
+      heard: true,
+    });
     expect(outcomes[25]).toMatchObject({ kind: "in_doubt", reason: "no reply: stream reset: INTERNAL_ERROR" });
     const accepted = outcomes.filter((outcome) => outcome?.kind === "accepted");
     expect(accepted).toHaveLength(32);

@@ -118,6 +118,17 @@ describe("APNs", () => {
     expect(patient.providerTokens).toBe(2);
   });
 
+  it("calls the tokens that it has seen expired from then on, and takes a new one", async () => {
+    await using apns = await startApns({ tokenUpdateMinMs: 0 });
+    await using client = await Http2Client.connect(apns.url, apns.ca);
+    const old = headersFor(apns, await providerToken(apns));
+    const next = headersFor(apns, await providerToken(apns, { iat: Math.floor(Date.now() / 1_000) - 5 }));
+    expect(await reasonOf(client, old)).toBe(200);
+    apns.expireTokens();
+    expect(await reasonOf(client, old)).toBe("403 ExpiredProviderToken");
+    expect(await reasonOf(client, next)).toBe(200);
+  });
+
   it("refuses requests that are not as documented", async () => {
     await using apns = await startApns();
     await using client = await Http2Client.connect(apns.url, apns.ca);

@@ -188,6 +188,43 @@ describe("a provider's server", () => {
     expect(server.answers.get("goaway")).toBe(1);
   });
 
+  it("passes over what comes in on streams above the last one that it names, as if it had never come", async () => {
+    const taken: string[] = [];
+    await using server = await startPlain({
+      onMessage: ({ address }, accepted) => {
+        if (accepted) taken.push(address);
+      },
+      faults: ({ address }) => (address === "u-2" ? { goaway: {} } : "accept"),
+    });
+    await using client = await Http2Client.connect(server.url, server.ca);
+    const users = Array.from({ length: 20 }, (_, index) => `u-${index + 1}`);
+    const ends = await Promise.allSettled(users.map((user) => client.send({ path: `/${user}` })));
+    await client.closed;
+    expect(ends.map(({ status }) => status)).toEqual(users.map((_, at) => (at < 2 ? "fulfilled" : "rejected")));
+    expect(taken).toEqual(["u-1", "u-2"]);
+    expect(server.received).toBe(2);
+  });
+
+  it("does not name a stream as left out by GOAWAY that it already serves", async () => {
+    const accepted: string[] = [];
+    await using server = await startPlain({
+      onMessage: ({ address }, taken) => {
+        if (taken) accepted.push(address);
+      },
+      faults: ({ address }) => (address === "u-1" ? { goaway: { lastStream: "before" } } : { delayMs: 20 }),
+    });
+    await using client = await Http2Client.connect(server.url, server.ca);
+    const goaway = once(client.session, "goaway");
+    const late = client.session.request({ ":path": "/u-1", ":method": "POST" });
+    const refused = new Promise((resolve) => late.once("close", () => resolve(late.rstCode)));
+    late.on("error", () => {});
+    const answered = client.send({ path: "/u-2" });
+    await server.whenReceived(1);
+    late.end();
+    expect((await goaway)[1]).toBe(3);
+    expect([await refused, (await answered).status, accepted]).toEqual([7, 200, ["u-2"]]);
+  });
+
   it("refuses the first stream of a connection by its number where GOAWAY can't", async () => {
     await using server = await startPlain({ faults: () => ({ goaway: { lastStream: "before" } }) });
     await using client = await Http2Client.connect(server.url, server.ca);

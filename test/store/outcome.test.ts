@@ -82,7 +82,7 @@ describe("recordOutcomes", () => {
     const exceptions = {
       failures: [{ ...first, code: 11, httpStatus: 410, reason: "gone" }],
       deferred: [{ ...first, attempt: 1, waitMs: 0, inDoubt: false, takenOver: false, reason: "x" }],
-      gone: [{ ...first, reason: "gone" }],
+      gone: [{ ...first, reason: "gone", sinceMs: null }],
     };
     for (const stale of [
       { ...group, epoch: 0 },
@@ -121,7 +121,7 @@ describe("recordOutcomes", () => {
           { ...gone, code: 11, httpStatus: 410, reason: "unsubscribed" },
           { ...later, code: 51, httpStatus: null, reason: "no reply" },
         ],
-        gone: [{ ...gone, reason: "unsubscribed" }],
+        gone: [{ ...gone, reason: "unsubscribed", sinceMs: null }],
         deferred: [{ ...later, attempt: 1, waitMs: 60_000.4, inDoubt: true, takenOver: false, reason: "no reply" }],
       },
     });
@@ -166,13 +166,13 @@ describe("recordOutcomes", () => {
         .user_id;
 
     /** A chunk of one that was sent, and the record of the reply that its endpoint is gone. */
-    async function saidGone() {
+    async function saidGone(sinceMs: number | null = null) {
       const { moment, group, chunk } = await sent(1);
       const [member] = chunk.members;
       if (member === undefined) throw new Error("nobody");
       const userId = await idOf(member);
       const { address } = await goneOf(member);
-      const exceptions = { gone: [{ ...member, reason: "unregistered" }] };
+      const exceptions = { gone: [{ ...member, reason: "unregistered", sinceMs }] };
       const record = recordOf(group, chunk, { code: 11, exceptions });
       const registered = { userId, channel: "memory", address, pointer: "" };
       return { moment, member, record, registered };
@@ -227,6 +227,21 @@ describe("recordOutcomes", () => {
       await recording.commit();
       await saved;
       expect(await goneOf(member)).toMatchObject({ gone: false });
+    });
+
+    it("before the intent, and after the provider found it dead: it is alive again, and stays", async () => {
+      const registeredAtMs = Date.now() - 86_400_000;
+      const registeredThen = async ({ member, record }: Awaited<ReturnType<typeof saidGone>>) => {
+        await engine.rows("update carillon.endpoints set registered_at = $2 where user_number = $1", [
+          member.userNumber,
+          new Date(registeredAtMs),
+        ]);
+        await recordOutcomes(engine.db.pool, record);
+        return (await goneOf(member)).gone;
+      };
+      expect(await registeredThen(await saidGone(registeredAtMs - 1))).toBe(false);
+      expect(await registeredThen(await saidGone(registeredAtMs))).toBe(true);
+      expect(await registeredThen(await saidGone(registeredAtMs + 1))).toBe(true);
     });
 
     it("before the intent: the reply is about it, and it goes", async () => {

@@ -123,6 +123,15 @@ export interface StoryNode extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
+interface StoryEndpoint {
+  readonly channel: string;
+  readonly destination?: string;
+  readonly address?: string;
+}
+
+/** the same for all users, or made for each by the id */
+export type StoryEndpoints = readonly StoryEndpoint[] | ((userId: string) => readonly StoryEndpoint[]);
+
 /** One migrated database, the nodes that work on it, and shorthands for what most stories do. */
 export interface Story extends AsyncDisposable {
   readonly db: Database;
@@ -143,7 +152,7 @@ export interface Story extends AsyncDisposable {
     topic: string,
     at: string,
     userIds: readonly string[],
-    endpoints?: readonly { channel: string; destination?: string; address?: string }[],
+    endpoints?: StoryEndpoints,
   ): Promise<SavedSubscription[]>;
   /**
    * Sets carillon.clock() to an instant (RFC 3339) not after now, from where it goes on: leases and jobs stay in the
@@ -226,11 +235,12 @@ export async function beginStory(): Promise<Story> {
       return at;
     },
     async subscribe(topic, at, userIds, endpoints = [{ channel: "memory" }]) {
+      const endpointsOf = typeof endpoints === "function" ? endpoints : () => endpoints;
       const saved: SavedSubscription[] = [];
       for (let from = 0; from < userIds.length; from += 1000) {
         const requests = userIds
           .slice(from, from + 1000)
-          .map((userId) => ({ userId, topic, when: { at }, endpoints, pointer: "" }));
+          .map((userId) => ({ userId, topic, when: { at }, endpoints: endpointsOf(userId), pointer: "" }));
         saved.push(...(await subscribe(db, requests, { planHorizonMs: storyPace.horizonMs })));
       }
       return saved;
@@ -337,6 +347,15 @@ export async function loseOwners(db: Database, bucketId: string): Promise<number
     [bucketId],
   );
   return rowCount ?? 0;
+}
+
+/** What was put off is tried now, without waiting for its time. */
+export function hurry({ rows }: Pick<Story, "rows">): Promise<unknown> {
+  return rows(
+    `with due as (update carillon.deferred set next_try_at = clock_timestamp() returning bucket_id, group_number)
+     update carillon.groups g set not_before = clock_timestamp() from due d
+     where g.bucket_id = d.bucket_id and g.group_number = d.group_number and g.finished_at is null`,
+  );
 }
 
 /** `count` user ids. */

@@ -54,7 +54,7 @@ describe("ledgerEntry", () => {
     const entry = ledgerEntry(
       [
         judged(0, verdict(1)),
-        judged(1, verdict(11, { reason: "no more", httpStatus: 410, gone: true })),
+        judged(1, verdict(11, { reason: "no more", httpStatus: 410, gone: true, goneSinceMs: 1_000 })),
         judged(2, verdict(51, { reason: "no reply", next: { attempt: 1, waitMs: 300 } }), { takenOver: true }),
         judged(3, verdict(50, { reason: "busy", httpStatus: 429, next: { attempt: 2, waitMs: 900 } })),
       ],
@@ -75,7 +75,7 @@ describe("ledgerEntry", () => {
         { ...user(3), attempt: 2, waitMs: 900, inDoubt: false, takenOver: false, reason: "busy" },
       ],
       finished: [],
-      gone: [{ ...first, reason: "no more" }],
+      gone: [{ ...first, reason: "no more", sinceMs: 1_000 }],
     });
   });
 

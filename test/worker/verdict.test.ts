@@ -73,6 +73,12 @@ describe("judge", () => {
     },
   );
 
+  it("keeps since when an endpoint is gone, where that is said", () => {
+    const circumstances = { deliveryMode: "at_least_once", attempt: 0, nowMs, expiresAtMs: soon, random: 0 } as const;
+    expect(judge({ ...outcomes.gone, sinceMs: 7 }, circumstances).goneSinceMs).toBe(7);
+    expect(judge(outcomes.gone, circumstances)).not.toHaveProperty("goneSinceMs");
+  });
+
   it.each(["retry", "in_doubt"] as const)("a %s waits no less than was asked for", (kind) => {
     const circumstances = { deliveryMode: "at_least_once", attempt: 0, nowMs, expiresAtMs: soon } as const;
     for (const random of [0, 0.3, 0.999]) {
