@@ -32,7 +32,7 @@ const leavers = () =>
 
 async function oneMoment(story: Story): Promise<string> {
   await story.topic("live");
-  const [saved] = await story.subscribe("live", await story.instantIn(600), userIds(30));
+  const [saved] = await story.subscribe("live", await story.instantIn(1500), userIds(30));
   return story.bucketOf(saved?.scheduleId ?? "");
 }
 
@@ -89,7 +89,7 @@ describe.concurrent("whoever listens", storyLimit, () => {
     await createDestination(story.db, app, storyKey);
     await story.topic("live");
     const endpoints = [{ channel: "webhook", destination: "app" }];
-    const [saved] = await story.subscribe("live", await story.instantIn(600), userIds(5), endpoints);
+    const [saved] = await story.subscribe("live", await story.instantIn(1500), userIds(5), endpoints);
     await listening.when(({ length }) => length === 1);
     victim.kill("SIGKILL");
     await victim.exited;

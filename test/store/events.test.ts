@@ -324,7 +324,12 @@ describe("docs/events.md", () => {
     const page = readFileSync(new URL("../../docs/events.md", import.meta.url), "utf8");
     const shown = [...page.matchAll(/^```json\n([\s\S]*?)^```$/gm)].map(([, text = ""]) => JSON.parse(text));
     await listenTo(...eventKinds);
-    await goneAll(await sent(1));
+    const there = await sent(1);
+    await engine.rows("update carillon.endpoints set channel = 'webhook', destination_id = $1 where user_number = $2", [
+      listener,
+      there.moment.users[0]?.userNumber,
+    ]);
+    await goneAll(there);
     await closeBucket(engine.db.pool, (await finished()).moment.bucketId);
     await parked();
     await markStopped(engine.db.pool, listener, "answered 401");
