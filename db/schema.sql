@@ -646,10 +646,14 @@ CREATE OR REPLACE FUNCTION carillon.tell_of_closing()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 begin
-  insert into carillon.events (destination_id, kind, about, next_try_at)
-  select destination_id, 'bucket.closed', jsonb_build_object('bucketId', new.bucket_id), 'infinity'
-  from carillon.event_listeners
-  where 'bucket.closed' = any (kinds);
+  if exists (select from carillon.event_listeners where 'bucket.closed' = any (kinds)) then
+    insert into carillon.events (destination_id, kind, about, next_try_at)
+    select l.destination_id, 'bucket.closed', jsonb_build_object('bucketId', a.bucket_id), 'infinity'
+    from after a
+    join before b using (bucket_id)
+    cross join carillon.event_listeners l
+    where a.closed_at is not null and b.closed_at is null and 'bucket.closed' = any (l.kinds);
+  end if;
   return null;
 end
 $function$;
@@ -2085,7 +2089,7 @@ CREATE CONSTRAINT TRIGGER wake_planner AFTER UPDATE OF latitude, longitude, zone
 
 CREATE TRIGGER rule_is_canonical AFTER INSERT OR UPDATE OF rule ON carillon.schedules FOR EACH ROW WHEN ((new.rule IS DISTINCT FROM carillon.canonical_rule(new.rule))) EXECUTE FUNCTION carillon.refuse_rule();
 
-CREATE TRIGGER tell_of_closing AFTER UPDATE OF closed_at ON carillon.time_buckets FOR EACH ROW WHEN (((old.closed_at IS NULL) AND (new.closed_at IS NOT NULL))) EXECUTE FUNCTION carillon.tell_of_closing();
+CREATE TRIGGER tell_of_closing AFTER UPDATE ON carillon.time_buckets REFERENCING OLD TABLE AS before NEW TABLE AS after FOR EACH STATEMENT EXECUTE FUNCTION carillon.tell_of_closing();
 
 CREATE TRIGGER number_version BEFORE INSERT OR UPDATE ON carillon.timetable_versions FOR EACH ROW EXECUTE FUNCTION carillon.number_timetable_version();
 

@@ -44,22 +44,27 @@ language sql stable parallel safe
 as $$ select to_char(at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') $$;
 comment on function carillon.utc_text(timestamptz) is 'RFC 3339 in UTC with milliseconds, as events have their instants';
 
--- Buckets are closed in several places, so a trigger tells of it. The facts are read later, not under the bucket's lock:
--- lateness is asked of every delivery.
+-- Buckets are closed in several places, so a trigger tells of it; once a statement, since small ones are closed by the
+-- hundred (a thousand at once took 22 ms, and 36 with a trigger for each row, though nobody listened). The facts are read
+-- later, not under the bucket's lock: lateness is asked of every delivery.
 create function carillon.tell_of_closing() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-  insert into carillon.events (destination_id, kind, about, next_try_at)
-  select destination_id, 'bucket.closed', jsonb_build_object('bucketId', new.bucket_id), 'infinity'
-  from carillon.event_listeners
-  where 'bucket.closed' = any (kinds);
+  if exists (select from carillon.event_listeners where 'bucket.closed' = any (kinds)) then
+    insert into carillon.events (destination_id, kind, about, next_try_at)
+    select l.destination_id, 'bucket.closed', jsonb_build_object('bucketId', a.bucket_id), 'infinity'
+    from after a
+    join before b using (bucket_id)
+    cross join carillon.event_listeners l
+    where a.closed_at is not null and b.closed_at is null and 'bucket.closed' = any (l.kinds);
+  end if;
   return null;
 end
 $$;
-create trigger tell_of_closing after update of closed_at on carillon.time_buckets
-for each row when (old.closed_at is null and new.closed_at is not null)
-execute function carillon.tell_of_closing();
+create trigger tell_of_closing after update on carillon.time_buckets
+referencing old table as before new table as after
+for each statement execute function carillon.tell_of_closing();
 
 create function carillon.tell_of_stopping() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
