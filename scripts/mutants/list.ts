@@ -262,10 +262,59 @@ export const mutants: readonly Mutant[] = [
     "test/store/cut.test.ts",
   ),
   mutant(
+    "spread: every group is released at once",
+    "src/store/cut.ts",
+    "afterMs: releasedAfterMs(groupNumber, count, bucket),",
+    "afterMs: 0,",
+    "test/store/cut.test.ts",
+  ),
+  mutant(
+    "a cut job is asked for, though the planner cuts",
+    "src/store/plan.ts",
+    "nowMs + (options.cutAheadMs ?? 0)",
+    "0",
+    "test/store/plan.test.ts",
+  ),
+  mutant(
+    "no cut job while more is to be planned",
+    "src/store/plan.ts",
+    "schedules.length < options.batch ? nowMs",
+    "schedules.length > -1 ? nowMs",
+    "test/store/plan.test.ts",
+  ),
+  mutant(
+    "schedules are locked against their buckets' foreign keys",
+    "db/migrations/0014_rule_check.sql",
+    "create trigger rule_is_canonical after insert",
+    "create trigger rule_is_canonical before insert",
+    "test/store/halt.test.ts",
+  ),
+  mutant(
+    "circuit: one refusal stops a destination",
+    "src/worker/circuit.ts",
+    "this.#refusals >= refusedAfter",
+    "true",
+    "test/worker/circuit.test.ts",
+  ),
+  mutant(
+    "circuit: silence never opens it",
+    "src/worker/circuit.ts",
+    "this.#unanswered < silentAfter",
+    "true",
+    "test/acceptance/troubled-destination.test.ts",
+  ),
+  mutant(
+    "pace: blocks overlap",
+    "src/store/outlets.ts",
+    "greatest(a.free_at, a.now) as begins_at",
+    "a.now as begins_at",
+    "test/store/outlets.test.ts",
+  ),
+  mutant(
     "cut: no group where nobody subscribes",
     "src/reminder/group.ts",
-    "Math.max(1, bySize, forAllNodes)",
-    "Math.max(0, bySize, forAllNodes)",
+    "Math.max(1, bySize, forAllNodes, forEachSecond)",
+    "Math.max(0, bySize, forAllNodes, forEachSecond)",
     "test/reminder/group.test.ts",
   ),
   mutant(
@@ -676,8 +725,8 @@ export const mutants: readonly Mutant[] = [
   mutant(
     "a bundle whose first bucket is paused gets no job",
     "src/store/cut.ts",
-    "const free = groups.filter(({ bucket }) => !paused.has(bucket.bucketId));\n    await addGroupJobs(client, jobsOf(free, liveNodes));",
-    "await addGroupJobs(client, jobsOf(groups, liveNodes).filter((job) => !paused.has(job.bucketId)));",
+    "...jobsOf(atOnce, liveNodes),",
+    "...jobsOf(groups, liveNodes).filter((job) => !paused.has(job.bucketId)),",
     "test/store/cut.test.ts",
   ),
   mutant(
@@ -704,15 +753,15 @@ export const mutants: readonly Mutant[] = [
   mutant(
     "a job that waits is not pulled forward",
     "src/store/jobs.ts",
-    "as g (bucket_id, group_number, due_at_ms, share, more, key)), false)",
-    "as g (bucket_id, group_number, due_at_ms, share, more, key)), true)",
+    "as g (bucket_id, group_number, due_at_ms, share, more, key, run_at_ms)), false)",
+    "as g (bucket_id, group_number, due_at_ms, share, more, key, run_at_ms)), true)",
     "test/store/rescue.test.ts",
   ),
   mutant(
     "jobs are pushed on each time they are asked for",
     "src/store/jobs.ts",
-    "null, least(now(), (select j.run_at from graphile_worker.jobs j where j.key = g.key)), $6",
-    "null, now(), $6",
+    "least(coalesce(to_timestamp(run_at_ms / 1000), now()), (select j.run_at from graphile_worker.jobs j where j.key = g.key))",
+    "now()",
     "test/store/jobs.test.ts",
   ),
   mutant(
@@ -836,8 +885,8 @@ export const mutants: readonly Mutant[] = [
   mutant(
     "messages: what can't be rendered keeps the others from theirs",
     "src/worker/send-chunk.ts",
-    "    await sendParcel(readers, deliveries);\n",
-    '    if (readers.length === members.length) await sendParcel(readers, deliveries);\n    else settleAll(readers, { kind: "rejected", reason: "" });\n',
+    "    if (letters.length === 0) return;\n",
+    '    if (letters.length < members.length) return settleLetters(letters, { kind: "rejected", reason: "" });\n',
     "test/worker/group-messages.test.ts",
   ),
   mutant(
