@@ -140,8 +140,11 @@ class EventSending implements Source {
   }
 
   #settle(index: number, ending: Ending): void {
-    this.#outcomes[index] = singleOutcome(ending, this.#nowMs());
+    const outcome = singleOutcome(ending, this.#nowMs());
+    this.#outcomes[index] = outcome;
     this.#open -= 1;
+    // who asks to wait gets nothing more of this
+    if ("retryAfterMs" in outcome) this.giveUp({ kind: "held_back" });
     if (this.#open === 0) this.#done.resolve();
   }
 }

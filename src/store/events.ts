@@ -192,11 +192,20 @@ const gatherTimeoutMs = 120_000;
  * Gathers the facts of one closed bucket that listeners are to be told of: they are final, so once is enough. Its row is
  * locked meanwhile, and other nodes pass it over; the bucket is not.
  *
+ * @param signal ends it, at once and in Postgres too: a node that stops does not wait for it
  * @returns whether there was one
  */
-export function gatherFacts(db: Pick<Database, "pool">): Promise<boolean> {
+export function gatherFacts(db: Pick<Database, "pool">, signal?: AbortSignal): Promise<boolean> {
   return inTransaction(db, async (client) => {
-    await client.query("select set_config('statement_timeout', $1, true)", [String(gatherTimeoutMs)]);
+    const { rows } = await client.query<{ pid: number }>(
+      "select pg_backend_pid() as pid, set_config('statement_timeout', $1, true)",
+      [String(gatherTimeoutMs)],
+    );
+    signal?.throwIfAborted();
+    const cancel = () =>
+      // one that can't be cancelled has lost its connection, or has ended
+      void db.pool.query("select pg_cancel_backend($1)", [rows[0]?.pid]).catch(() => undefined);
+    signal?.addEventListener("abort", cancel, { once: true });
     const gather = {
       text: `
         with next as materialized (
@@ -226,8 +235,12 @@ export function gatherFacts(db: Pick<Database, "pool">): Promise<boolean> {
       // the pool's own limit is shorter
       query_timeout: gatherTimeoutMs + 1000,
     };
-    const { rowCount } = await client.query(gather);
-    return rowCount === 1;
+    try {
+      const { rowCount } = await client.query(gather);
+      return rowCount === 1;
+    } finally {
+      signal?.removeEventListener("abort", cancel);
+    }
   });
 }
 

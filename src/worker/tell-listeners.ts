@@ -91,9 +91,10 @@ export async function tellListeners(
 
 async function gatherAll({ db, faults }: TellerOptions, stopping: AbortSignal): Promise<void> {
   try {
-    while (!stopping.aborted && (await gatherFacts(db)));
+    while (!stopping.aborted && (await gatherFacts(db, stopping)));
   } catch (error) {
-    faults.warn("event facts", { err: error }, "a closed bucket's facts can't be gathered just now");
+    if (!stopping.aborted)
+      faults.warn("event facts", { err: error }, "a closed bucket's facts can't be gathered just now");
   }
 }
 
@@ -108,7 +109,7 @@ async function serve(
     while (!stopping.aborted && (await sendBatch(options, listener, abandon)));
   } catch (error) {
     options.faults.warn(`listener ${listener.destinationId}`, { err: error }, "events can't be sent just now");
-    await putOff(options, listener).catch(() => undefined);
+    await putOff(options, listener, 0).catch(() => undefined);
   }
 }
 
@@ -128,6 +129,7 @@ async function sendBatch(options: TellerOptions, listener: DueListener, abandon:
   });
   const taken = events.filter(({ data }, index) => data === null || outcomes[index]?.kind === "accepted");
   const putOffs = events.flatMap((event, index) => putOffOf(options, event, outcomes[index]));
+  const askedMs = Math.max(0, ...outcomes.map(askedToWaitMs));
   if (taken.length > 0)
     await finishEvents(
       db.pool,
@@ -135,8 +137,9 @@ async function sendBatch(options: TellerOptions, listener: DueListener, abandon:
     );
   if (putOffs.length > 0) await putOffEvents(db.pool, putOffs);
   if (taken.length > 0) await welcomeListener(db.pool, destinationId);
-  else if (putOffs.some(({ fault }) => fault !== null)) await putOff(options, listener);
-  return taken.length > 0;
+  const tookNothing = taken.length === 0 && putOffs.some(({ fault }) => fault !== null);
+  if (tookNothing || askedMs > 0) await putOff(options, listener, askedMs);
+  return taken.length > 0 && askedMs === 0;
 }
 
 /** One outcome an event; what has nothing to tell any more is not sent. */
@@ -164,10 +167,19 @@ function putOffOf(
 ): PutOffEvent[] {
   if (outcome === undefined || outcome.kind === "accepted") return [];
   if (outcome.kind === "retry" && outcome.reason === heldBack) return [{ eventId, attempt, waitMs: 0, fault: null }];
-  const retryAfterMs = "retryAfterMs" in outcome ? outcome.retryAfterMs : undefined;
-  return [{ eventId, attempt, waitMs: eventWaitMs(attempt, retryAfterMs, random()), fault: outcome.reason }];
+  const waitMs = eventWaitMs(attempt, askedToWaitMs(outcome), random());
+  return [{ eventId, attempt, waitMs, fault: outcome.reason }];
 }
 
-function putOff({ db, random }: TellerOptions, { destinationId, failures }: DueListener): Promise<void> {
-  return putOffListener(db.pool, destinationId, eventWaitMs(failures, undefined, random()));
+function askedToWaitMs(outcome: Outcome | undefined): number {
+  return outcome !== undefined && "retryAfterMs" in outcome ? (outcome.retryAfterMs ?? 0) : 0;
+}
+
+/** @param askedMs what it asked for itself */
+function putOff(
+  { db, random }: TellerOptions,
+  { destinationId, failures }: DueListener,
+  askedMs: number,
+): Promise<void> {
+  return putOffListener(db.pool, destinationId, eventWaitMs(failures, askedMs, random()));
 }

@@ -73,6 +73,17 @@ describe("events", () => {
     expect(outcomes.map(({ kind }) => kind)).toEqual(["accepted", "in_doubt", "gone"]);
   });
 
+  it("come no further for who asks to wait", async () => {
+    await using listening = await at(() => 429);
+    await using sender = senderFor({ connectionsPerHost: 1 });
+    expect(await sender.send(request(listening.url))).toEqual([
+      { kind: "retry", reason: "answered 429", status: 429, retryAfterMs: 60_000, forAll: true },
+      { kind: "retry", reason: "held_back" },
+      { kind: "retry", reason: "held_back" },
+    ]);
+    expect(listening.log).toHaveLength(1);
+  });
+
   it("are not sent to where nothing may be sent to, nor when they may not begin", async () => {
     await using listening = await at();
     await using guarded = senderFor({ policy: { allowLoopback: false } });

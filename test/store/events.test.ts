@@ -28,6 +28,7 @@ import {
   intendSurely,
   recordOf,
 } from "../support/engine.ts";
+import { until } from "../support/world.ts";
 
 let engine: Engine;
 let listener: number;
@@ -226,6 +227,29 @@ describe("an event is written by what it tells of", () => {
     expect(await gatherFacts(engine.db)).toBe(true);
     expect(await gatherFacts(engine.db)).toBe(false);
   });
+});
+
+it("gathering facts is ended when its node stops", async () => {
+  await listenTo("bucket.closed");
+  await closeBucket(engine.db.pool, (await finished()).moment.bucketId);
+  const stopping = new AbortController();
+  await using other = await engine.begin();
+  await other.client.query("lock table carillon.outcomes in access exclusive mode");
+  const gathering = gatherFacts(engine.db, stopping.signal);
+  await until(
+    async () =>
+      (
+        await engine.rows(
+          "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+        )
+      ).length === 1,
+    "it waits to read the outcomes",
+  );
+  stopping.abort();
+  // cancelled, and not timed out
+  await expect(gathering).rejects.toMatchObject({ code: "57014" });
+  await other.commit();
+  expect(await gatherFacts(engine.db)).toBe(true);
 });
 
 describe("an event that is being sent", () => {

@@ -14,7 +14,7 @@ export interface ToldEvent {
   readonly status: number | null;
 }
 
-/** What a request is answered with; null: nothing, the connection is left open. */
+/** What a request is answered with; 429: with a Retry-After of a minute; null: nothing, the connection is left open. */
 export type Answer = (event: ToldEvent) => number | null;
 
 export interface ListeningServer extends AsyncDisposable {
@@ -55,7 +55,7 @@ export async function listenForEvents(secret: string, answer: Answer = () => 204
     const event = { id, attempt: Number(headers["carillon-attempt"]), type, timestamp, data };
     const status = answer({ ...event, status: null });
     log.push({ ...event, status });
-    if (status !== null) response.writeHead(status).end();
+    if (status !== null) response.writeHead(status, status === 429 ? { "retry-after": "60" } : {}).end();
     for (const look of waiting) look();
   }
 
