@@ -660,6 +660,43 @@ end
 $function$;
 comment on function carillon.set_development_clock(timestamp with time zone,double precision) is 'carillon.clock() shows `now` from now on and goes so many times as fast as real time. In databases marked for it only.';
 
+CREATE OR REPLACE FUNCTION carillon.tell_of_closing()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  if exists (select from carillon.event_listeners where 'bucket.closed' = any (kinds)) then
+    insert into carillon.events (destination_id, kind, about, next_try_at)
+    select l.destination_id, 'bucket.closed', jsonb_build_object('bucketId', a.bucket_id), 'infinity'
+    from after a
+    join before b using (bucket_id)
+    cross join carillon.event_listeners l
+    where a.closed_at is not null and b.closed_at is null and 'bucket.closed' = any (l.kinds);
+  end if;
+  return null;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION carillon.tell_of_stopping()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+  told text := case when new.stopped_at is null then 'channel.resumed' else 'channel.stopped' end;
+begin
+  insert into carillon.events (destination_id, kind, about)
+  select destination_id, told, jsonb_build_object('destination', new.name, 'channel', new.channel,
+    'stoppedAt', carillon.utc_text(coalesce(new.stopped_at, old.stopped_at)), 'reason', coalesce(new.stopped_reason, old.stopped_reason))
+  from carillon.event_listeners
+  where told = any (kinds);
+  return null;
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION carillon.times_have_changed()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -687,6 +724,13 @@ begin
   return new;
 end
 $function$;
+
+CREATE OR REPLACE FUNCTION carillon.utc_text(at timestamp with time zone)
+ RETURNS text
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+AS $function$ select to_char(at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') $function$;
+comment on function carillon.utc_text(timestamp with time zone) is 'RFC 3339 in UTC with milliseconds, as events have their instants';
 
 CREATE OR REPLACE FUNCTION carillon.wake_planner()
  RETURNS void
@@ -847,6 +891,35 @@ create table carillon.endpoints (
   constraint endpoints_hash_slot_check CHECK (((hash_slot >= 0) AND (hash_slot <= 65535))),
   constraint endpoints_ordinal_check CHECK (((ordinal >= 1) AND (ordinal <= 20)))
 );
+
+create table carillon.event_listeners (
+  destination_id integer not null,
+  channel text not null default 'webhook'::text,
+  kinds text[] not null,
+  failures integer not null default 0,
+  not_before timestamp with time zone not null default '-infinity'::timestamp with time zone,
+  constraint event_listeners_pkey PRIMARY KEY (destination_id),
+  constraint event_listeners_channel_check CHECK ((channel = 'webhook'::text)),
+  constraint event_listeners_kinds_check CHECK (((cardinality(kinds) > 0) AND (kinds <@ ARRAY['bucket.closed'::text, 'endpoint.gone'::text, 'chunk.parked'::text, 'channel.stopped'::text, 'channel.resumed'::text])))
+);
+comment on table carillon.event_listeners is 'webhook destinations that are told what happens here, and of what kinds';
+comment on column carillon.event_listeners.failures is 'batches of events in a row of which it took none';
+comment on column carillon.event_listeners.not_before is 'nothing is sent to it before';
+
+create table carillon.events (
+  event_id uuid not null default gen_random_uuid(),
+  destination_id integer not null,
+  kind text not null,
+  about jsonb not null,
+  at timestamp with time zone not null default clock_timestamp(),
+  attempts integer not null default 0,
+  next_try_at timestamp with time zone not null default clock_timestamp(),
+  fault text,
+  constraint events_pkey PRIMARY KEY (event_id)
+) with (autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000);
+comment on table carillon.events is 'what listeners have not taken yet';
+comment on column carillon.events.event_id is 'the webhook-id, constant over attempts';
+comment on column carillon.events.next_try_at is 'when it is sent (again); infinity: not before its facts are gathered';
 
 create table carillon.failures (
   due_day date not null,
@@ -1210,6 +1283,12 @@ CREATE UNIQUE INDEX endpoints_by_address ON carillon.endpoints USING btree (user
 
 CREATE UNIQUE INDEX endpoints_by_device ON carillon.endpoints USING btree (carillon.address_key(channel, destination_id, address)) WHERE ((channel = ANY (ARRAY['fcm'::text, 'apns'::text, 'web-push'::text])) AND (gone_at IS NULL));
 comment on index carillon.endpoints_by_device is 'a device (fcm, apns, web-push) belongs to one user at a time';
+
+CREATE INDEX events_by_age ON carillon.events USING btree (at);
+
+CREATE INDEX events_due ON carillon.events USING btree (destination_id, next_try_at);
+
+CREATE INDEX events_to_gather ON carillon.events USING btree (at) WHERE (next_try_at = 'infinity'::timestamp with time zone);
 
 CREATE INDEX failures_by_chunk ON ONLY carillon.failures USING btree (bucket_id, group_number, chunk_number);
 
@@ -1679,6 +1758,20 @@ UNION ALL
    FROM carillon.destinations
   WHERE destinations.stopped_at IS NOT NULL AND destinations.disabled_at IS NULL
 UNION ALL
+ SELECT 'events not taken'::text AS kind,
+    (d.name || ', events: '::text) || count(*) AS subject,
+    COALESCE((array_agg(e.fault ORDER BY e.at) FILTER (WHERE e.fault IS NOT NULL))[1], 'none of them could be sent'::text) AS why,
+    'set right what its receiver answers (any 2xx is taken for a yes), or have it told nothing (DELETE /v1/event-listeners); '::text || 'what it does not take for 3 days is dropped'::text AS what_to_do,
+    min(e.at) AS since,
+    NULL::bigint AS bucket_id,
+    NULL::integer AS node_id
+   FROM carillon.events e
+     JOIN carillon.event_listeners USING (destination_id)
+     JOIN carillon.destinations d USING (destination_id)
+     CROSS JOIN now
+  WHERE e.at < (now."real" - '01:00:00'::interval)
+  GROUP BY d.destination_id
+UNION ALL
  SELECT 'planner stands'::text AS kind,
     'schedules: '::text || count(*) AS subject,
     'their next moment has no time bucket though it is past'::text AS why,
@@ -1770,7 +1863,7 @@ UNION ALL
            FROM unnest(ARRAY['chunks'::text, 'outcomes'::text, 'failures'::text]) part(part)
           WHERE to_regclass(('carillon.'::text || part.part) || to_char(day.due_day::timestamp with time zone, '_YYYYMMDD'::text)) IS NULL));
 comment on view carillon.attention is 'What needs a hand, why, and what to do. Empty when all is well.';
-comment on column carillon.attention.kind is 'abandoned lease, overdue groups, parked deliveries, group without progress, destination disabled, destination refuses, planner stands, bucket without groups, dead node holds groups, clock skew, older zone data, schedules not planned, ledger partition missing';
+comment on column carillon.attention.kind is 'abandoned lease, overdue groups, parked deliveries, group without progress, destination disabled, destination refuses, events not taken, planner stands, bucket without groups, dead node holds groups, clock skew, older zone data, schedules not planned, ledger partition missing';
 comment on column carillon.attention.subject is 'what it is about';
 comment on column carillon.attention.why is 'what is wrong with it';
 comment on column carillon.attention.what_to_do is 'what an operator can do about it';
@@ -1983,6 +2076,8 @@ alter table carillon.endpoints add constraint endpoints_destination_fkey FOREIGN
 
 alter table carillon.endpoints add constraint endpoints_user_number_fkey FOREIGN KEY (user_number) REFERENCES carillon.users(user_number) ON DELETE CASCADE;
 
+alter table carillon.event_listeners add constraint event_listeners_destination_id_channel_fkey FOREIGN KEY (destination_id, channel) REFERENCES carillon.destinations(destination_id, channel) ON DELETE CASCADE;
+
 alter table carillon.groups add constraint groups_bucket_id_fkey FOREIGN KEY (bucket_id) REFERENCES carillon.time_buckets(bucket_id);
 
 alter table carillon.mutes add constraint mutes_user_number_fkey FOREIGN KEY (user_number) REFERENCES carillon.users(user_number) ON DELETE CASCADE;
@@ -2003,6 +2098,8 @@ alter table carillon.timetable_versions add constraint timetable_versions_timeta
 
 CREATE TRIGGER keep_production_clock_real AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON carillon.deployment FOR EACH STATEMENT EXECUTE FUNCTION carillon.keep_production_clock_real();
 
+CREATE TRIGGER tell_of_stopping AFTER UPDATE OF stopped_at ON carillon.destinations FOR EACH ROW WHEN (((old.stopped_at IS NULL) <> (new.stopped_at IS NULL))) EXECUTE FUNCTION carillon.tell_of_stopping();
+
 CREATE TRIGGER times_of_place AFTER UPDATE ON carillon.places REFERENCING OLD TABLE AS before NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION carillon.places_have_changed();
 
 CREATE CONSTRAINT TRIGGER wake_planner AFTER UPDATE OF latitude, longitude, zone, country, timetable_id ON carillon.places DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION carillon.wake_planner_at_commit();
@@ -2010,6 +2107,8 @@ CREATE CONSTRAINT TRIGGER wake_planner AFTER UPDATE OF latitude, longitude, zone
 CREATE TRIGGER planned_ones_stay AFTER DELETE ON carillon.schedules REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION carillon.refuse_deleting_planned();
 
 CREATE TRIGGER rule_is_canonical AFTER INSERT OR UPDATE OF rule ON carillon.schedules FOR EACH ROW WHEN ((new.rule IS DISTINCT FROM carillon.canonical_rule(new.rule))) EXECUTE FUNCTION carillon.refuse_rule();
+
+CREATE TRIGGER tell_of_closing AFTER UPDATE ON carillon.time_buckets REFERENCING OLD TABLE AS before NEW TABLE AS after FOR EACH STATEMENT EXECUTE FUNCTION carillon.tell_of_closing();
 
 CREATE TRIGGER number_version BEFORE INSERT OR UPDATE ON carillon.timetable_versions FOR EACH ROW EXECUTE FUNCTION carillon.number_timetable_version();
 

@@ -3,7 +3,7 @@ import { createApp } from "./api/app.ts";
 import { createHealthApp } from "./api/health.ts";
 import { type ApiServer, startApi } from "./api/server.ts";
 import type { Channel } from "./channels/channel.ts";
-import { createChannels, egressPolicy } from "./channels/channels.ts";
+import { createChannels, createEvents, egressPolicy } from "./channels/channels.ts";
 import { type Config, requireDatabaseUrl } from "./config.ts";
 import { CarillonError } from "./errors.ts";
 import type { Lifecycle } from "./lifecycle.ts";
@@ -77,6 +77,7 @@ export async function startWorkerNode(
       tzdata,
       secretKey: config.secretKey,
       channels,
+      eventSender: createEvents(config),
       leadMs,
       logger,
     }),

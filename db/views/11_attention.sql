@@ -83,6 +83,22 @@ from carillon.destinations
 where stopped_at is not null and disabled_at is null
 union all
 select
+  'events not taken',
+  d.name || ', events: ' || count(*),
+  coalesce((array_agg(e.fault order by e.at) filter (where e.fault is not null))[1], 'none of them could be sent'),
+  'set right what its receiver answers (any 2xx is taken for a yes), or have it told nothing (DELETE /v1/event-listeners); '
+    || 'what it does not take for 3 days is dropped',
+  min(e.at),
+  null,
+  null
+from carillon.events e
+join carillon.event_listeners using (destination_id)
+join carillon.destinations d using (destination_id)
+cross join now
+where e.at < now.real - interval '1 hour'
+group by d.destination_id
+union all
+select
   'planner stands',
   'schedules: ' || count(*),
   'their next moment has no time bucket though it is past',
@@ -186,7 +202,7 @@ comment on view carillon.attention is
   'What needs a hand, why, and what to do. Empty when all is well.';
 comment on column carillon.attention.kind is
   'abandoned lease, overdue groups, parked deliveries, group without progress, destination disabled, '
-  'destination refuses, planner stands, '
+  'destination refuses, events not taken, planner stands, '
   'bucket without groups, dead node holds groups, clock skew, older zone data, schedules not planned, '
   'ledger partition missing';
 comment on column carillon.attention.subject is 'what it is about';

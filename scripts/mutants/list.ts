@@ -23,6 +23,35 @@ function mutant(name: string, file: string, find: string, replace: string, ...te
 }
 
 export const mutants: readonly Mutant[] = [
+  // who is told
+  mutant(
+    "events: a sender that was slow puts off what is somebody else's",
+    "src/store/events.ts",
+    "where e.event_id = x.event_id and e.attempts = x.attempts",
+    "where e.event_id = x.event_id",
+    "test/store/events.test.ts",
+  ),
+  mutant(
+    "events: what is being sent is nobody's",
+    "src/store/events.ts",
+    "next_try_at = clock_timestamp() + $3::int * interval '1 millisecond'",
+    "next_try_at = clock_timestamp() + 0 * $3::int * interval '1 millisecond'",
+    "test/store/events.test.ts",
+  ),
+  mutant(
+    "events: told although the outcome was refused",
+    outcome,
+    "from gone) g, carillon.event_listeners l",
+    "from unnest($33::bigint[]) as n (user_number) join carillon.endpoints using (user_number)) g, carillon.event_listeners l",
+    "test/store/events.test.ts",
+  ),
+  mutant(
+    "events: one that was not taken is dropped",
+    "src/worker/tell-listeners.ts",
+    'data === null || outcomes[index]?.kind === "accepted"',
+    "data === null || outcomes[index] !== undefined",
+    "test/acceptance/events.test.ts",
+  ),
   // who is held
   mutant(
     "gate: what quiet hours hold gets no row of its own",

@@ -14,6 +14,7 @@ import { mount, type Route } from "./route.ts";
 import { bucketRoutes } from "./routes/buckets.ts";
 import { destinationRoutes } from "./routes/destinations.ts";
 import { endpointRoutes } from "./routes/endpoints.ts";
+import { eventListenerRoutes } from "./routes/event-listeners.ts";
 import { foresightRoutes } from "./routes/foresight.ts";
 import { paceRoutes } from "./routes/paces.ts";
 import { placeRoutes } from "./routes/places.ts";
@@ -53,6 +54,7 @@ export function routesOf(deps: ApiDeps): Route[] {
     ...timetableVersionRoutes(deps),
     ...destinationRoutes(deps),
     ...paceRoutes(deps),
+    ...eventListenerRoutes(deps),
     ...userRoutes(deps),
     ...muteRoutes(deps),
     ...preferenceRoutes(deps),

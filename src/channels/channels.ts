@@ -5,6 +5,7 @@ import { createFcmChannel } from "./fcm.ts";
 import { createWebPushChannel } from "./web-push.ts";
 import type { PushPolicy } from "./web-push-subscription.ts";
 import { createWebhookChannel } from "./webhook.ts";
+import { createEventSender, type EventSender } from "./webhook-events.ts";
 
 /**
  * All channels that a node sends by, as its configuration has them.
@@ -21,6 +22,11 @@ export function createChannels(config: Config, watch: { readonly onReply?: OnRep
     createApnsChannel(common),
     createWebPushChannel({ connectionsPerHost, ...common }),
   ];
+}
+
+/** What tells listeners of events, under the same rules. */
+export function createEvents(config: Config): EventSender {
+  return createEventSender({ policy: egressPolicy(config), ca: config.egress.ca ?? undefined });
 }
 
 /** What a node with this configuration may dial. */

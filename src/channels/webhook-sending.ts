@@ -4,7 +4,7 @@ import type { Ending, Lane, Parcel, Source } from "./lane.ts";
 import { observed } from "./observed.ts";
 import { type MomentBodies, momentBodies } from "./webhook-body.ts";
 import { batchOutcomes, singleOutcome } from "./webhook-reply.ts";
-import type { Sign } from "./webhook-signature.ts";
+import { type Sign, signedHeaders } from "./webhook-signature.ts";
 
 const replyBytesMax = 16_384;
 /** A batch's reply may name each member with an id, a status and a reason; 16 KiB hold only some 150 of them. */
@@ -102,19 +102,7 @@ export class WebhookSending implements Source {
     keepReply: boolean,
     ended: (ending: Ending) => void,
   ): Parcel {
-    const timestamp = String(Math.floor(this.#nowMs() / 1_000));
-    const signature = this.#route.sign(id, timestamp, body);
-    const headers = [
-      ...this.#fixedHeaders,
-      "webhook-id",
-      id,
-      "webhook-timestamp",
-      timestamp,
-      "webhook-signature",
-      signature,
-      "carillon-attempt",
-      String(attempt),
-    ];
+    const headers = [...this.#fixedHeaders, ...signedHeaders(this.#route.sign, id, this.#nowMs(), body, attempt)];
     const { timeoutMs, mayBegin } = this.#request;
     const { onReply } = this.#route;
     return {

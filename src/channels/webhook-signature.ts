@@ -24,6 +24,27 @@ export function signer(secrets: readonly string[]): Sign {
   };
 }
 
+/**
+ * The headers by which a receiver tells who sent this, when, and whether it has had it before (Standard Webhooks).
+ *
+ * @param nowMs epoch milliseconds
+ * @param attempt 0 for the first
+ * @returns names and values in turn
+ */
+export function signedHeaders(sign: Sign, webhookId: string, nowMs: number, body: Buffer, attempt: number): string[] {
+  const timestamp = String(Math.floor(nowMs / 1_000));
+  return [
+    "webhook-id",
+    webhookId,
+    "webhook-timestamp",
+    timestamp,
+    "webhook-signature",
+    sign(webhookId, timestamp, body),
+    "carillon-attempt",
+    String(attempt),
+  ];
+}
+
 /** Whether one of the signatures in a `webhook-signature` header was made with one of the secrets. */
 export function verifier(
   secrets: readonly string[],

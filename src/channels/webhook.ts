@@ -1,11 +1,10 @@
 import { CarillonError } from "../errors.ts";
-import type { Channel, OnReply, Outcome, Probe, WebhookDestination } from "./channel.ts";
+import type { Channel, OnReply, Outcome, Probe } from "./channel.ts";
 import { checkUrl, type EgressPolicy, guardedConnector, type Resolve } from "./egress-guard.ts";
-import { Lane } from "./lane.ts";
 import { probeConnection } from "./probe-connection.ts";
+import { WebhookReceivers } from "./webhook-receivers.ts";
 import { singleOutcome } from "./webhook-reply.ts";
 import { type WebhookRoute, WebhookSending } from "./webhook-sending.ts";
-import { signer } from "./webhook-signature.ts";
 
 export interface WebhookChannelOptions {
   readonly policy: EgressPolicy;
@@ -27,12 +26,6 @@ export interface WebhookChannelOptions {
 /** A batch fills one request, so few connections carry a whole chunk. */
 const warmConnectionsForBatches = 4;
 
-/** What is kept of a destination while its URL and secrets stay the same. */
-interface Receiver extends WebhookRoute {
-  readonly url: string;
-  readonly secrets: string;
-}
-
 /**
  * Webhooks as Standard Webhooks has them (standardwebhooks.com): signed HTTP POSTs, one a reminder or one for many.
  * Retries, back-off and circuits are the caller's: what can't be sent is settled, with its reason, and not tried again.
@@ -40,31 +33,13 @@ interface Receiver extends WebhookRoute {
 export function createWebhookChannel(options: WebhookChannelOptions): Channel {
   const { policy, connectionsPerHost, connectTimeoutMs = 3_000, nowMs = Date.now, resolve, ca, onReply } = options;
   const connector = guardedConnector(policy, connectTimeoutMs, resolve, ca === undefined ? {} : { ca });
-  const receivers = new Map<number, Receiver>();
-  const retired = new Set<Promise<void>>();
+  const receivers = new WebhookReceivers(policy, connectionsPerHost, connector, onReply);
   let closed = false;
-
-  function receiverOf(destination: WebhookDestination): Receiver {
-    const known = receivers.get(destination.destinationId);
-    const secrets = destination.secrets.join(" ");
-    if (known?.url === destination.url && known.secrets === secrets) return known;
-    const sameUrl = known !== undefined && known.url === destination.url;
-    const lane = sameUrl ? known.lane : new Lane(checkUrl(destination.url, policy), connectionsPerHost, connector);
-    if (known !== undefined && !sameUrl) retire(known.lane);
-    const receiver = { url: destination.url, secrets, lane, sign: signer(destination.secrets), onReply };
-    receivers.set(destination.destinationId, receiver);
-    return receiver;
-  }
-
-  function retire(lane: Lane): void {
-    const closing = lane.close().finally(() => retired.delete(closing));
-    retired.add(closing);
-  }
 
   async function close(): Promise<void> {
     closed = true;
     options.signal?.removeEventListener("abort", closeOnAbort);
-    await Promise.all([...[...receivers.values()].map(({ lane }) => lane.close()), ...retired]);
+    await receivers.close();
   }
   const closeOnAbort = () => void close();
   options.signal?.addEventListener("abort", closeOnAbort, { once: true });
@@ -78,7 +53,7 @@ export function createWebhookChannel(options: WebhookChannelOptions): Channel {
       if (destination?.channel !== "webhook" || closed) return;
       try {
         const connections = destination.batchSize > 1 ? warmConnectionsForBatches : connectionsPerHost;
-        await receiverOf(destination).lane.warm(connections, signal);
+        await receivers.of(destination).lane.warm(connections, signal);
       } catch {
         // A hostile URL is told by the outcomes of what is sent there.
       }
@@ -97,9 +72,9 @@ export function createWebhookChannel(options: WebhookChannelOptions): Channel {
       if (destination?.channel !== "webhook")
         return settleAll({ kind: "rejected", reason: "the endpoint has no destination" });
       if (closed) return settleAll({ kind: "retry", reason: "not sent: closed" });
-      let receiver: Receiver;
+      let receiver: WebhookRoute;
       try {
-        receiver = receiverOf(destination);
+        receiver = receivers.of(destination);
       } catch (error) {
         return settleAll(singleOutcome({ kind: "unsent", error: asError(error) }, nowMs()));
       }

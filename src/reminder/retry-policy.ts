@@ -4,6 +4,8 @@ export const retryBaseMs = 1_000;
 export const retryCapMs = 60_000;
 /** How often one delivery is tried in one round, the first time included. */
 export const attemptsMax = 8;
+/** Of events that a listener does not take, which are tried for days. */
+export const eventRetryCapMs = 600_000;
 /** A refused credential is not healed by hurrying: until then the circuit stays open. */
 export const authWaitMs = 30_000;
 
@@ -43,4 +45,15 @@ export function nextTryMs({ attempt, retryAfterMs, nowMs, expiresAtMs, random }:
 export function nextTryAfterAuthMs({ nowMs, expiresAtMs }: Pick<FailedTry, "nowMs" | "expiresAtMs">): number | null {
   const nextMs = nowMs + authWaitMs;
   return nextMs < expiresAtMs ? nextMs : null;
+}
+
+/**
+ * How long to wait with what a listener did not take: as `nextTryMs`, with a higher cap, and without an end.
+ *
+ * @param failures so many before this one
+ * @returns milliseconds
+ */
+export function eventWaitMs(failures: number, retryAfterMs: number | undefined, random: number): number {
+  const boundMs = Math.min(eventRetryCapMs, retryBaseMs * 2 ** failures);
+  return Math.max(0, retryAfterMs ?? 0) + Math.floor(random * boundMs);
 }

@@ -64,6 +64,8 @@ export interface OutcomeExceptions {
 
 /** Takeovers with the same delivery in doubt after which it is no longer sent by itself. */
 export const parkAfterTakeovers = 5;
+/** Endpoints that one event tells of at most. */
+export const goneAtOnce = 500;
 
 /*
  * Outcomes. Everything hangs on the fence: an UPDATE of the group's row under epoch and token, which also renews the
@@ -80,6 +82,9 @@ export const parkAfterTakeovers = 5;
  * - it is under way: this waits for its row, and Postgres asks the condition again of the row as it is then. It stays.
  * - it begins after this: the endpoint comes back, as any that was gone.
  * - it had looked before this, and waits for the row: it renews the row whatever it saw (`registering` in endpoints.ts).
+ *
+ * Listeners (events.ts) are told here of what is pruned and parked, and so exactly when it is. Where nobody listens, no
+ * row is written.
  */
 const fence = `
   fence as (
@@ -132,6 +137,14 @@ const recordExceptionsStatement: Statement = {
           parked_at = case when d.takeovers + excluded.takeovers >= ${parkAfterTakeovers} then clock_timestamp() end,
           intent_chunk = null,
           reason = excluded.reason
+      returning d.parked_at, d.reason
+    ), told_of_parked as (
+      insert into carillon.events (destination_id, kind, about)
+      select l.destination_id, 'chunk.parked', jsonb_build_object('bucketId', $1, 'group', $2, 'chunk', $6::int,
+        'deliveries', count(*), 'reason', min(d.reason))
+      from deferred d, carillon.event_listeners l
+      where d.parked_at is not null and 'chunk.parked' = any (l.kinds)
+      group by l.destination_id
     ), finished as (
       delete from carillon.deferred d
       using recorded r, unnest($30::int[], $31::bigint[], $32::smallint[]) as x (hash_slot, user_number, ordinal)
@@ -150,6 +163,15 @@ const recordExceptionsStatement: Statement = {
           select carillon.real_time(c.intent_at) from carillon.chunks c
           where c.due_day = $5::date and c.bucket_id = $1 and c.group_number = $2 and c.chunk_number = $6::int)
         and (x.since_ms is null or e.registered_at <= to_timestamp(x.since_ms / 1000))
+      returning e.user_number, e.ordinal, e.channel, e.destination_id, e.gone_reason
+    ), told_of_gone as (
+      insert into carillon.events (destination_id, kind, about)
+      select l.destination_id, 'endpoint.gone', jsonb_build_object('endpoints', jsonb_agg(jsonb_build_object(
+        'userNumber', g.user_number, 'ordinal', g.ordinal, 'channel', g.channel, 'destinationId', g.destination_id,
+        'reason', g.gone_reason)))
+      from (select *, (row_number() over () - 1) / ${goneAtOnce} as bundle from gone) g, carillon.event_listeners l
+      where 'endpoint.gone' = any (l.kinds)
+      group by l.destination_id, g.bundle
     )
     select (select count(*) from fence)::int as held from (select count(*) from recorded) r`,
 };

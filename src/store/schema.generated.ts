@@ -46,7 +46,7 @@ export interface Attention {
    */
   bucket_id: Int8 | null;
   /**
-   * abandoned lease, overdue groups, parked deliveries, group without progress, destination disabled, destination refuses, planner stands, bucket without groups, dead node holds groups, clock skew, older zone data, schedules not planned, ledger partition missing
+   * abandoned lease, overdue groups, parked deliveries, group without progress, destination disabled, destination refuses, events not taken, planner stands, bucket without groups, dead node holds groups, clock skew, older zone data, schedules not planned, ledger partition missing
    */
   kind: string | null;
   /**
@@ -480,6 +480,37 @@ export interface Endpoints {
   registered_at: Generated<Timestamp>;
   user_number: Int8;
   zone: string | null;
+}
+
+export interface EventListeners {
+  channel: Generated<string>;
+  destination_id: number;
+  /**
+   * batches of events in a row of which it took none
+   */
+  failures: Generated<number>;
+  kinds: string[];
+  /**
+   * nothing is sent to it before
+   */
+  not_before: Generated<Timestamp>;
+}
+
+export interface Events {
+  about: Json;
+  at: Generated<Timestamp>;
+  attempts: Generated<number>;
+  destination_id: number;
+  /**
+   * the webhook-id, constant over attempts
+   */
+  event_id: Generated<string>;
+  fault: string | null;
+  kind: string;
+  /**
+   * when it is sent (again); infinity: not before its facts are gathered
+   */
+  next_try_at: Generated<Timestamp>;
 }
 
 export interface Failures {
@@ -1169,6 +1200,8 @@ export interface DB {
   destinations: Destinations;
   development_clock: DevelopmentClock;
   endpoints: Endpoints;
+  event_listeners: EventListeners;
+  events: Events;
   failures: Failures;
   groups: Groups;
   imports: Imports;

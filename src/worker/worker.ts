@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { z } from "zod";
 import type { Channel } from "../channels/channel.ts";
+import type { EventSender } from "../channels/webhook-events.ts";
 import { monotonicMs, sleep } from "../clock.ts";
 import { type Logger, rateLimited } from "../logger.ts";
 import { type ClaimedGroup, claimGroups, claimNextDue } from "../store/claim.ts";
@@ -22,6 +23,7 @@ import { persist } from "./patience.ts";
 import { PgClock } from "./pg-clock.ts";
 import { runRescue } from "./rescue.ts";
 import { createStatements } from "./statements.ts";
+import { tellListeners } from "./tell-listeners.ts";
 import { Window } from "./window.ts";
 
 export interface WorkerOptions {
@@ -32,6 +34,8 @@ export interface WorkerOptions {
   readonly tzdata?: string | undefined;
   readonly secretKey: Uint8Array | null;
   readonly channels: readonly Channel[];
+  /** tells listeners of events; without one, others do */
+  readonly eventSender?: EventSender | undefined;
   readonly leaseMs: number;
   readonly heartbeatMs: number;
   readonly sweepMs: number;
@@ -138,6 +142,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
       draining.signal,
     ),
     runRescue(db, options, logger, faults, draining.signal),
+    tell(context, options),
   ] as const;
   const resources = stack.move();
   logger.info({ nodeId, slots, window: options.window }, "worker started");
@@ -150,11 +155,11 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
       () => abandon.abort(new Error("the drain is over")),
       () => undefined,
     );
-    await Promise.all([running[1], running[2]]);
+    await Promise.all([running[1], running[2], running[3]]);
     beating.abort(new Error("the worker has stopped"));
     await Promise.all([running[0], drained]);
     await stopNode(db.pool, nodeId).catch((error: unknown) => logger.warn({ err: error }, "could not sign off"));
-    await Promise.all(options.channels.map((channel) => channel.close()));
+    await Promise.all([...options.channels.map((channel) => channel.close()), options.eventSender?.close()]);
     await resources.disposeAsync();
     logger.info({ nodeId }, "worker stopped");
   }
@@ -170,6 +175,14 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     stop: stopOnce,
     [Symbol.asyncDispose]: stopOnce,
   };
+}
+
+async function tell(worker: WorkerContext, options: WorkerOptions): Promise<void> {
+  const { eventSender: sender, sweepMs, secretKey } = options;
+  if (sender === undefined) return;
+  // a book of its own: the worker's has those whose connections are opened ahead of a moment
+  const destinations = new DestinationBook(worker.db, secretKey);
+  await tellListeners({ ...worker, destinations, sender, sweepMs }, worker.draining, worker.abandon);
 }
 
 /** A timer can't be set for longer; a clock that goes slowly could ask for it. */

@@ -10,6 +10,7 @@ import {
   type Resolve,
 } from "../../src/channels/egress-guard.ts";
 import { createWebhookChannel } from "../../src/channels/webhook.ts";
+import { createEventSender } from "../../src/channels/webhook-events.ts";
 import { CarillonError } from "../../src/errors.ts";
 import { deliveriesTo, sendAll } from "./conformance.ts";
 
@@ -292,27 +293,47 @@ describe("guardedConnector", () => {
   });
 });
 
-describe("the webhook channel", () => {
-  it("rejects hostile destinations and connects to none", async () => {
+describe("what sends to webhook destinations", () => {
+  const rebinding: Resolve = async () => [{ address: "127.0.0.1", family: 4 }];
+  const destinationAt = (url: string, destinationId: number) => ({
+    channel: "webhook" as const,
+    destinationId,
+    name: "hostile",
+    url,
+    secrets: [],
+    batchSize: 1,
+  });
+  /** as they would stand in the table if nobody had checked them */
+  const hostile = () =>
+    [
+      ...hostileHosts.flatMap((host) => [`https://${host}/`, `http://${host}:${port}/`]),
+      ...hostileUrls,
+      "https://rebound.example/",
+    ].map(destinationAt);
+  const refused = { kind: "rejected", reason: expect.stringContaining("egress guard") };
+
+  it("rejects hostile ones and connects to none: reminders", async () => {
     const before = connects;
-    const resolve: Resolve = async () => [{ address: "127.0.0.1", family: 4 }];
-    const channel = createWebhookChannel({ policy: closed, connectionsPerHost: 2, resolve });
-    const urls = [...hostileHosts.flatMap((host) => [`https://${host}/`, `http://${host}:${port}/`]), ...hostileUrls];
-    urls.push("https://rebound.example/");
-    for (const [index, url] of urls.entries()) {
-      const destination = {
-        channel: "webhook" as const,
-        destinationId: index,
-        name: "hostile",
-        url,
-        secrets: [],
-        batchSize: 1,
-      };
+    const channel = createWebhookChannel({ policy: closed, connectionsPerHost: 2, resolve: rebinding });
+    for (const destination of hostile()) {
       await channel.warm(destination, new AbortController().signal);
       const { outcomes } = await sendAll(channel, destination, deliveriesTo("u-1"));
-      expect(outcomes[0], url).toMatchObject({ kind: "rejected", reason: expect.stringContaining("egress guard") });
+      expect(outcomes[0], destination.url).toMatchObject(refused);
     }
     await channel.close();
+    expect(connects - before).toBe(0);
+  });
+
+  it("rejects hostile ones and connects to none: events", async () => {
+    const before = connects;
+    const sender = createEventSender({ policy: closed, resolve: rebinding });
+    const events = [{ eventId: "e", type: "bucket.closed", at: new Date(0), attempt: 0, data: {} }];
+    const { signal } = new AbortController();
+    for (const destination of hostile()) {
+      const outcomes = await sender.send({ destination, events, timeoutMs: 5000, mayBegin: () => true, signal });
+      expect(outcomes, destination.url).toEqual([expect.objectContaining(refused)]);
+    }
+    await sender.close();
     expect(connects - before).toBe(0);
   });
 });

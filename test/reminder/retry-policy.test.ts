@@ -3,6 +3,8 @@ import { describe, expect, it } from "vitest";
 import {
   attemptsMax,
   authWaitMs,
+  eventRetryCapMs,
+  eventWaitMs,
   nextTryAfterAuthMs,
   nextTryMs,
   retryBaseMs,
@@ -61,4 +63,23 @@ describe("nextTryAfterAuthMs", () => {
     expect(nextTryAfterAuthMs({ nowMs, expiresAtMs: never })).toBe(nowMs + authWaitMs);
     expect(nextTryAfterAuthMs({ nowMs, expiresAtMs: nowMs + authWaitMs })).toBeNull();
   });
+});
+
+describe("eventWaitMs", () => {
+  test.prop([
+    fc.nat(2000),
+    fc.option(fc.nat(10_000_000), { nil: undefined }),
+    fc.double({ min: 0, max: almostOne, noNaN: true }),
+  ])(
+    "doubles up to its cap however often it failed, and is never shorter than Retry-After",
+    (failures, retryAfterMs, random) => {
+      const earliestMs = retryAfterMs ?? 0;
+      const waitMs = eventWaitMs(failures, retryAfterMs, random);
+      expect(waitMs).toBeGreaterThanOrEqual(earliestMs);
+      expect(waitMs).toBeLessThan(earliestMs + Math.min(eventRetryCapMs, retryBaseMs * 2 ** failures));
+      expect(eventWaitMs(failures, undefined, almostOne)).toBe(
+        Math.min(eventRetryCapMs, retryBaseMs * 2 ** failures) - 1,
+      );
+    },
+  );
 });

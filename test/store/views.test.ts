@@ -401,6 +401,14 @@ describe("attention", () => {
       "destination disabled",
       "update carillon.destinations set disabled_at = clock_timestamp(), disabled_reason = '401'",
     ],
+    [
+      "events not taken",
+      `with listener as (
+         insert into carillon.event_listeners (destination_id, kinds)
+         select destination_id, '{bucket.closed}' from carillon.destinations returning destination_id)
+       insert into carillon.events (destination_id, kind, about, at, fault)
+       select destination_id, 'bucket.closed', '{}', clock_timestamp() - interval '61 minutes', 'answered 500' from listener`,
+    ],
     ["planner stands", "update carillon.schedules set next_due_at = carillon.clock() - interval '1 minute'"],
     [
       "bucket without groups",

@@ -1,5 +1,6 @@
 import type { Channel, Delivery, Outcome, SendRequest } from "../../src/channels/channel.ts";
 import { createMemoryChannel } from "../../src/channels/memory.ts";
+import { createEventSender } from "../../src/channels/webhook-events.ts";
 import { type ClockReading, clockAt } from "../../src/clock.ts";
 import { createLogger, rateLimited } from "../../src/logger.ts";
 import { runPlanner } from "../../src/planner/planner.ts";
@@ -307,6 +308,7 @@ async function startStoryNode(
     version: "story",
     secretKey: storyKey,
     channels,
+    eventSender: createEventSender({ policy: { allowLoopback: true } }),
     logger,
   });
   const stopping = new AbortController();
