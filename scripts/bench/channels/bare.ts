@@ -11,7 +11,8 @@ import { pushPayload } from "../../../src/channels/web-push-payload.ts";
 import { checkPushSubscription } from "../../../src/channels/web-push-subscription.ts";
 import { apnsCollapseId, apnsId, webPushTopic } from "../../../src/reminder/delivery-id.ts";
 import { destinationOf } from "./ours.ts";
-import { moment, type Sender, type SenderConfig, underWay } from "./sender.ts";
+import { RawConnection } from "./raw-flood.ts";
+import { deliveriesOf, moment, type Sender, type SenderConfig, underWay } from "./sender.ts";
 
 /** One request, ready to be written. */
 interface Request {
@@ -38,17 +39,31 @@ export async function startBare(config: SenderConfig): Promise<Sender> {
   return loop(config, makerOf(config));
 }
 
-/** The same with one request, made once. */
+/** Under way at one time on a connection: what leaves its window of 64 KiB some room. */
+const floodStreams = 25;
+
+/** One request, made once, as fast as the fake can answer it. */
 export async function startFlood(config: SenderConfig): Promise<Sender> {
   const maker = makerOf(config);
-  let made: Request | null = null;
-  return loop(config, {
-    renew: () => maker.renew(),
-    make: (delivery) => {
-      made ??= maker.make(delivery);
-      return made;
+  await maker.renew();
+  const [delivery] = deliveriesOf(config, { from: 0, users: 1 });
+  if (delivery === undefined) throw new Error("no delivery");
+  const { headers, body } = maker.make(delivery);
+  const { atOnce, providers } = config;
+  const url = urlOf(config);
+  const opening = Array.from({ length: atOnce }, () => RawConnection.open(url, providers.ca, headers, body));
+  const connections = await Promise.all(opening);
+  return {
+    sentAhead: connections.length,
+    async send({ length }) {
+      const each = connections.map((_, at) => Math.floor((length + at) / connections.length));
+      await Promise.all(connections.map((connection, at) => connection.send(each[at] ?? 0, floodStreams)));
+      return length;
     },
-  });
+    async [Symbol.asyncDispose]() {
+      for (const connection of connections) connection.close();
+    },
+  };
 }
 
 /** Encrypts and signs what the channel sends, and sends nothing. */
@@ -75,8 +90,13 @@ export async function startEncryption({ providers }: SenderConfig): Promise<Send
   };
 }
 
-async function loop({ providers, channel, atOnce }: SenderConfig, maker: Maker): Promise<Sender> {
-  const url = { fcm: providers.fcm, apns: providers.apns, "web-push": providers.webPush }[channel]?.url ?? "";
+function urlOf({ channel, providers }: SenderConfig): string {
+  return { fcm: providers.fcm, apns: providers.apns, "web-push": providers.webPush }[channel]?.url ?? "";
+}
+
+async function loop(config: SenderConfig, maker: Maker): Promise<Sender> {
+  const { providers, channel, atOnce } = config;
+  const url = urlOf(config);
   const sessions = await Promise.all(Array.from({ length: atOnce }, () => open(url, providers.ca)));
   return {
     async send(deliveries) {
