@@ -1,5 +1,6 @@
 import type { Fence } from "./claim.ts";
 import type { Executor, Statement } from "./executor.ts";
+import { turnOfOthers } from "./reach.ts";
 
 /** What is to be recorded of some members of a chunk, in one statement. */
 export interface OutcomeRecord {
@@ -58,6 +59,12 @@ export interface OutcomeExceptions {
     readonly ordinal: number;
     readonly reason: string;
   }[];
+  /** users one of whose endpoints came to its end while others may stand by for it; each once */
+  readonly ended: readonly {
+    readonly userNumber: string;
+    /** or perhaps: then none of the others is needed. Else the next one's turn has come */
+    readonly reached: boolean;
+  }[];
 }
 
 /** Takeovers with the same delivery in doubt after which it is no longer sent by itself. */
@@ -69,6 +76,9 @@ export const parkAfterTakeovers = 5;
  * are refused and the new owner has counted them as in doubt; never both.
  *
  * The reply is lost: `outcomeStands` is asked before anything is repeated, and the key keeps a repeat from standing twice.
+ *
+ * What stands by for these (reach.ts) hangs on the same fence: its turn comes, or it is not needed, if and only if these
+ * outcomes stand. Nobody else writes about it meanwhile: it is in no chunk, and one endpoint of a user is tried at a time.
  *
  * Gone, against an endpoint that is registered again while its reply is on the way: what the provider said was about the
  * registration that was sent to, so only one that was there when the intent was written is pruned; also where its ordinal
@@ -103,8 +113,8 @@ const recordStatement: Statement = {
   text: `with ${fence} select (select count(*) from fence)::int as held from (select count(*) from recorded) r`,
 };
 
-const recordExceptionsStatement: Statement = {
-  name: "record_outcomes_and_exceptions",
+const recordExceptions = (standby: boolean): Statement => ({
+  name: standby ? "record_outcomes_others_stand_by_for" : "record_outcomes_and_exceptions",
   text: `
     with ${fence}, failures as (
       insert into carillon.failures (due_day, bucket_id, group_number, chunk_number, user_number, ordinal, code,
@@ -146,9 +156,18 @@ const recordExceptionsStatement: Statement = {
         and e.registered_at <= (
           select carillon.real_time(c.intent_at) from carillon.chunks c
           where c.due_day = $5::date and c.bucket_id = $1 and c.group_number = $2 and c.chunk_number = $6::int)
-    )
+    )${
+      standby
+        ? `, turn_of_others as (${turnOfOthers(`
+          select r.bucket_id, $2::int as group_number, x.user_number, x.reached
+          from recorded r, unnest($36::bigint[], $37::boolean[]) as x (user_number, reached)`)}
+    )`
+        : ""
+    }
     select (select count(*) from fence)::int as held from (select count(*) from recorded) r`,
-};
+});
+const recordExceptionsStatement = recordExceptions(false);
+const recordWhileOthersStandBy = recordExceptions(true);
 
 /** @returns false if the fence refused: another claim has the group, and has counted these as in doubt */
 export async function recordOutcomes(executor: Executor, record: OutcomeRecord): Promise<boolean> {
@@ -172,7 +191,7 @@ export async function recordOutcomes(executor: Executor, record: OutcomeRecord):
     record.leaseMs,
   ];
   if (exceptions !== null) {
-    const { failures, deferred, finished, gone } = exceptions;
+    const { failures, deferred, finished, gone, ended } = exceptions;
     values.push(
       failures.map((row) => row.userNumber),
       failures.map((row) => row.ordinal),
@@ -194,10 +213,19 @@ export async function recordOutcomes(executor: Executor, record: OutcomeRecord):
       gone.map((row) => row.ordinal),
       gone.map((row) => row.reason),
     );
+    if (ended.length > 0)
+      values.push(
+        ended.map((row) => row.userNumber),
+        ended.map((row) => row.reached),
+      );
   }
-  const statement = exceptions === null ? recordStatement : recordExceptionsStatement;
-  const { rows } = await executor.query<{ held: number }>({ ...statement, values });
+  const { rows } = await executor.query<{ held: number }>({ ...statementFor(exceptions), values });
   return rows[0]?.held === 1;
+}
+
+function statementFor(exceptions: OutcomeExceptions | null): Statement {
+  if (exceptions === null) return recordStatement;
+  return exceptions.ended.length > 0 ? recordWhileOthersStandBy : recordExceptionsStatement;
 }
 
 /** For a record whose reply was lost: whether it stands. */
