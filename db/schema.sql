@@ -657,7 +657,10 @@ CREATE OR REPLACE FUNCTION carillon.topic_version_rises()
  LANGUAGE plpgsql
 AS $function$
 begin
-  if new.version = old.version then
+  if new.version = old.version
+    and (new.name, new.title, new.body, new.data, new.image, new.sound, new.link, new.locale, new.variants)
+      is distinct from (old.name, old.title, old.body, old.data, old.image, old.sound, old.link, old.locale, old.variants)
+  then
     new.version := old.version + 1;
   end if;
   return new;
@@ -2020,7 +2023,7 @@ CREATE CONSTRAINT TRIGGER wake_planner AFTER UPDATE OF kind ON carillon.timetabl
 
 CREATE TRIGGER expiry_of_topic AFTER UPDATE ON carillon.topics REFERENCING OLD TABLE AS before NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION carillon.expiry_has_changed();
 
-CREATE TRIGGER topic_version_rises BEFORE UPDATE OF name, title, body, data, image, sound, link, locale, variants ON carillon.topics FOR EACH ROW WHEN ((((((((((old.name IS DISTINCT FROM new.name) OR (old.title IS DISTINCT FROM new.title)) OR (old.body IS DISTINCT FROM new.body)) OR (old.data IS DISTINCT FROM new.data)) OR (old.image IS DISTINCT FROM new.image)) OR (old.sound IS DISTINCT FROM new.sound)) OR (old.link IS DISTINCT FROM new.link)) OR (old.locale IS DISTINCT FROM new.locale)) OR (old.variants IS DISTINCT FROM new.variants))) EXECUTE FUNCTION carillon.topic_version_rises();
+CREATE TRIGGER topic_version_rises BEFORE UPDATE ON carillon.topics FOR EACH ROW EXECUTE FUNCTION carillon.topic_version_rises();
 
 revoke execute on function carillon.check_timetable_versions() from public;
 
@@ -2043,6 +2046,8 @@ revoke execute on function carillon.replace_clock_functions(text,text,text) from
 revoke execute on function carillon.replan_schedules_at(integer[]) from public;
 
 revoke execute on function carillon.times_have_changed() from public;
+
+revoke execute on function carillon.topic_version_rises() from public;
 
 revoke execute on function carillon.wake_planner() from public;
 

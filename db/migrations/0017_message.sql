@@ -24,15 +24,15 @@ create function carillon.topic_version_rises() returns trigger
 language plpgsql
 as $$
 begin
-  if new.version = old.version then
+  if new.version = old.version
+    and (new.name, new.title, new.body, new.data, new.image, new.sound, new.link, new.locale, new.variants)
+      is distinct from (old.name, old.title, old.body, old.data, old.image, old.sound, old.link, old.locale, old.variants)
+  then
     new.version := old.version + 1;
   end if;
   return new;
 end
 $$;
-create trigger topic_version_rises
-  before update of name, title, body, data, image, sound, link, locale, variants on carillon.topics
-  for each row
-  when ((old.name, old.title, old.body, old.data, old.image, old.sound, old.link, old.locale, old.variants)
-    is distinct from (new.name, new.title, new.body, new.data, new.image, new.sound, new.link, new.locale, new.variants))
-  execute function carillon.topic_version_rises();
+revoke execute on function carillon.topic_version_rises() from public;
+create trigger topic_version_rises before update on carillon.topics
+  for each row execute function carillon.topic_version_rises();

@@ -23,6 +23,42 @@ function mutant(name: string, file: string, find: string, replace: string, ...te
 }
 
 export const mutants: readonly Mutant[] = [
+  // who is held
+  mutant(
+    "gate: what quiet hours hold gets no row of its own",
+    intent,
+    "where (select waiting from tally) > 0",
+    "where (select waiting from tally) > 100000",
+    "test/store/gate.test.ts",
+  ),
+  mutant(
+    "gate: what is held again leaves what is deferred",
+    intent,
+    `and m.code not in (0, \${outcomeCodes.heldByQuietHours})\n`,
+    "and m.code <> 0\n",
+    "test/store/gate.test.ts",
+  ),
+  mutant(
+    "gate: what is in doubt is given up in quiet hours",
+    intent,
+    `when d.in_doubt and c.code not in (0, \${outcomeCodes.heldByQuietHours}) then 14`,
+    "when d.in_doubt and c.code <> 0 then 14",
+    "test/store/gate.test.ts",
+  ),
+  mutant(
+    "gate: held beyond the expiry",
+    "src/store/gate.ts",
+    "max(q.until) < min(q.expires_at) as comes_again",
+    "max(q.until) < min(q.expires_at) + interval '1 day' as comes_again",
+    "test/store/gate.test.ts",
+  ),
+  mutant(
+    "gate: the text without wishes is not refused where somebody has some",
+    intent,
+    '"true" : `not ',
+    '"true" : `true or ',
+    "test/store/gate.test.ts",
+  ),
   // who may write
   {
     name: "intent: no epoch check",
@@ -197,10 +233,59 @@ export const mutants: readonly Mutant[] = [
     "test/store/cut.test.ts",
   ),
   mutant(
+    "spread: every group is released at once",
+    "src/store/cut.ts",
+    "afterMs: releasedAfterMs(groupNumber, count, bucket),",
+    "afterMs: 0,",
+    "test/store/cut.test.ts",
+  ),
+  mutant(
+    "a cut job is asked for, though the planner cuts",
+    "src/store/plan.ts",
+    "nowMs + (options.cutAheadMs ?? 0)",
+    "0",
+    "test/store/plan.test.ts",
+  ),
+  mutant(
+    "no cut job while more is to be planned",
+    "src/store/plan.ts",
+    "schedules.length < options.batch ? nowMs",
+    "schedules.length > -1 ? nowMs",
+    "test/store/plan.test.ts",
+  ),
+  mutant(
+    "schedules are locked against their buckets' foreign keys",
+    "db/migrations/0014_rule_check.sql",
+    "create trigger rule_is_canonical after insert",
+    "create trigger rule_is_canonical before insert",
+    "test/store/halt.test.ts",
+  ),
+  mutant(
+    "circuit: one refusal stops a destination",
+    "src/worker/circuit.ts",
+    "this.#refusals >= refusedAfter",
+    "true",
+    "test/worker/circuit.test.ts",
+  ),
+  mutant(
+    "circuit: silence never opens it",
+    "src/worker/circuit.ts",
+    "this.#unanswered < silentAfter",
+    "true",
+    "test/acceptance/troubled-destination.test.ts",
+  ),
+  mutant(
+    "pace: blocks overlap",
+    "src/store/outlets.ts",
+    "greatest(a.free_at, a.now) as begins_at",
+    "a.now as begins_at",
+    "test/store/outlets.test.ts",
+  ),
+  mutant(
     "cut: no group where nobody subscribes",
     "src/reminder/group.ts",
-    "Math.max(1, bySize, forAllNodes)",
-    "Math.max(0, bySize, forAllNodes)",
+    "Math.max(1, bySize, forAllNodes, forEachSecond)",
+    "Math.max(0, bySize, forAllNodes, forEachSecond)",
     "test/reminder/group.test.ts",
   ),
   mutant(
@@ -274,7 +359,7 @@ export const mutants: readonly Mutant[] = [
   mutant(
     "intent: who left after the moment is sent to",
     "src/store/gate.ts",
-    `when \${member}.has_left then 30`,
+    `when \${member}.has_left then \${outcomeCodes.ended}`,
     "when false then 30",
     "test/store/intent.test.ts",
   ),
@@ -316,7 +401,7 @@ export const mutants: readonly Mutant[] = [
   mutant(
     "intent: silence is not asked for in small groups",
     "src/store/gate.ts",
-    "and m.muted_until > carillon.clock()",
+    `and m.muted_until > \${at}`,
     "and false",
     "test/store/small-groups.test.ts",
   ),
@@ -358,7 +443,7 @@ export const mutants: readonly Mutant[] = [
   mutant(
     "deferred: who was in doubt and left is recorded as not sent",
     intent,
-    "when d.in_doubt and c.code > 0 then 14",
+    `when d.in_doubt and c.code not in (0, \${outcomeCodes.heldByQuietHours}) then 14`,
     "when false then 14",
     "test/store/intent-deferred.test.ts",
   ),
@@ -611,8 +696,8 @@ export const mutants: readonly Mutant[] = [
   mutant(
     "a bundle whose first bucket is paused gets no job",
     "src/store/cut.ts",
-    "const free = groups.filter(({ bucket }) => !paused.has(bucket.bucketId));\n    await addGroupJobs(client, jobsOf(free, liveNodes));",
-    "await addGroupJobs(client, jobsOf(groups, liveNodes).filter((job) => !paused.has(job.bucketId)));",
+    "...jobsOf(atOnce, liveNodes),",
+    "...jobsOf(groups, liveNodes).filter((job) => !paused.has(job.bucketId)),",
     "test/store/cut.test.ts",
   ),
   mutant(
@@ -639,15 +724,15 @@ export const mutants: readonly Mutant[] = [
   mutant(
     "a job that waits is not pulled forward",
     "src/store/jobs.ts",
-    "as g (bucket_id, group_number, due_at_ms, share, more, key)), false)",
-    "as g (bucket_id, group_number, due_at_ms, share, more, key)), true)",
+    "as g (bucket_id, group_number, due_at_ms, share, more, key, run_at_ms)), false)",
+    "as g (bucket_id, group_number, due_at_ms, share, more, key, run_at_ms)), true)",
     "test/store/rescue.test.ts",
   ),
   mutant(
     "jobs are pushed on each time they are asked for",
     "src/store/jobs.ts",
-    "null, least(now(), (select j.run_at from graphile_worker.jobs j where j.key = g.key)), $6",
-    "null, now(), $6",
+    "least(coalesce(to_timestamp(run_at_ms / 1000), now()), (select j.run_at from graphile_worker.jobs j where j.key = g.key))",
+    "now()",
     "test/store/jobs.test.ts",
   ),
   mutant(
@@ -771,8 +856,8 @@ export const mutants: readonly Mutant[] = [
   mutant(
     "messages: what can't be rendered keeps the others from theirs",
     "src/worker/send-chunk.ts",
-    "    await sendParcel(readers, deliveries);\n",
-    '    if (readers.length === members.length) await sendParcel(readers, deliveries);\n    else settleAll(readers, { kind: "rejected", reason: "" });\n',
+    "    if (letters.length === 0) return;\n",
+    '    if (letters.length < members.length) return settleLetters(letters, { kind: "rejected", reason: "" });\n',
     "test/worker/group-messages.test.ts",
   ),
   mutant(

@@ -1,6 +1,6 @@
 import { canonicalLocale, localeChain } from "./locale.ts";
 import { type Field, type FieldName, fieldNames, readField } from "./message-field.ts";
-import { type Scope, TemplateFault, type Uses, unionOf } from "./template.ts";
+import { type Scope, type Uses, unionOf } from "./template.ts";
 import { knownZone } from "./template-filters.ts";
 
 /** A reminder's words as one reader gets them. */
@@ -199,8 +199,9 @@ class Edition {
       try {
         message[name] = field.render(scope, { zone, locale, language });
       } catch (error) {
-        if (!(error instanceof TemplateFault)) throw error;
-        return { kind: "fault", reason: `the topic's ${name} can't be rendered: ${error.message}` };
+        // whatever it is: one reader's message must not keep the others from theirs
+        const why = error instanceof Error ? error.message : String(error);
+        return { kind: "fault", reason: `the topic's ${name} can't be rendered: ${why}` };
       }
     }
     return { kind: "message", message: message as unknown as Message };

@@ -72,7 +72,7 @@ export const templateLengthMax = 20_000;
  * rendered `partCost` and a tenth of its length. So loops end, and a rendering takes a fraction of a second at most,
  * whatever the machine is doing (a limit on time would have reminders refused because a process was stopped for a second).
  */
-const renderCostMax = 200_000;
+const renderCostMax = 50_000;
 const partCost = 20;
 const charsPerCost = 10;
 

@@ -7,7 +7,8 @@ import type { UserRef } from "./users.ts";
 /*
  * A device (an app's token, a browser's subscription) belongs to one user at a time: people hand phones on, and sign out
  * and in as somebody else. Who registers it last has it, and the other's endpoint is pruned; else one person would read
- * another's reminders. The index endpoints_by_device holds it.
+ * another's reminders. The index endpoints_by_device holds it, at a quarter more work of inserting a device (5 us and 73 bytes of
+ * WAL each); other endpoints are not in it and cost what they did.
  *
  * Interleavings of two that register one device, A for Ada and B for Bob:
  * - A is committed before B's prune begins: B's prune sees Ada's endpoint and takes it out of use.

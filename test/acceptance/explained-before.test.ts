@@ -3,10 +3,13 @@ import { describe, expect, it } from "vitest";
 import { type ExplainedMoment, explainUser, type UserExplanation } from "../../src/planner/explain.ts";
 import { createDestination, patchDestination } from "../../src/store/destinations.ts";
 import { cancelBucket, pauseSchedule, pauseTopic } from "../../src/store/halt.ts";
+import { changeUser } from "../../src/store/moving.ts";
 import { saveMute } from "../../src/store/mutes.ts";
+import { savePreferences } from "../../src/store/preferences.ts";
 import { subscribe } from "../../src/store/subscribe.ts";
 import type { When } from "../../src/store/subscription-request.ts";
 import { endSubscription } from "../../src/store/subscriptions.ts";
+import { addSuppressions } from "../../src/store/suppressions.ts";
 import { formatLocal } from "../../src/timetable/civil-time.ts";
 import { storyLimit } from "../support/nodes.ts";
 import { beginStory, type Story, StoryReceiver, storyKey, storyPace } from "../support/stories.ts";
@@ -30,6 +33,7 @@ const state = fc.record({
     ["off", "memory"],
   ),
   muted: fc.constantFrom("no", "no", "no", "live for long", "all for good", "until before the moment", "no longer"),
+  wish: fc.constantFrom("none", "none", "no live", "no memory", "but webhooks", "listed", "held", "asleep for long"),
   left: fc.constantFrom("no", "no", "no", "for good", "and came back"),
   late: fc.constantFrom(false, false, false, true),
 });
@@ -78,6 +82,33 @@ async function bring(story: Story, userId: string, of: State, at: string): Promi
   } as const;
   const mute = mutes[of.muted];
   if (mute !== null) await saveMute(story.db, userId, mute);
+  await wish(story, userId, of.wish, atMs);
+}
+
+async function wish(story: Story, userId: string, what: State["wish"], atMs: number): Promise<void> {
+  const clock = (offsetMs: number) => formatLocal(atMs + offsetMs, kathmandu).slice(11, 19);
+  const denied = (topic: string | null, channel: string | null) => ({ topic, channel, allowed: false });
+  const quiet = (toMs: number) => ({
+    preferences: [],
+    quietHours: [{ topic: null, from: clock(-60_000), to: clock(toMs) }],
+  });
+  const wishes = {
+    none: null,
+    listed: null,
+    "no live": { preferences: [denied("live", null)], quietHours: [] },
+    "no memory": { preferences: [denied(null, "memory")], quietHours: [] },
+    "but webhooks": {
+      preferences: [denied(null, null), { ...denied(null, "webhook"), allowed: true }],
+      quietHours: [],
+    },
+    held: quiet(3000),
+    "asleep for long": quiet(3_600_000),
+  } as const;
+  if (what === "listed") await addSuppressions(story.db, [{ userId, reason: "legal", until: null }]);
+  const wanted = wishes[what];
+  if (wanted === null) return;
+  await changeUser(story.db, userId, { create: false, zone: kathmandu }, { planHorizonMs: storyPace.horizonMs });
+  await savePreferences(story.db, userId, wanted);
 }
 
 /** What the ledger must have of a moment, by what was said of it: "ordinal: state: reason". */
@@ -88,7 +119,7 @@ function promised({ verdict, whyNot, deliveries }: ExplainedMoment, endpoints: n
   }
   if (verdict === "not sent" && whyNot?.code !== "refused") return [];
   return deliveries.map(({ ordinal, state: said, reason }) =>
-    said === "to be sent" ? `${ordinal}: delivered: accepted` : `${ordinal ?? 0}: suppressed: ${reason}`,
+    said !== "not sent" ? `${ordinal}: delivered: accepted` : `${ordinal ?? 0}: suppressed: ${reason}`,
   );
 }
 
@@ -160,7 +191,7 @@ describe("what is explained before", storyLimit, () => {
         }
         const toBeSent = before.flatMap(({ userId, moments }) =>
           moments.flatMap(({ bucketId, deliveries }) =>
-            deliveries.filter(({ state: said }) => said === "to be sent").map(() => `${bucketId}/${userId}`),
+            deliveries.filter(({ state: said }) => said !== "not sent").map(() => `${bucketId}/${userId}`),
           ),
         );
         expect(receiver.log.map(({ bucket, user }) => `${bucket}/${user}`).sort()).toEqual(toBeSent.sort());

@@ -1,14 +1,16 @@
 import { describe, expect, it } from "vitest";
 import { readClocks } from "../../src/store/clock.ts";
+import { cancelBucket, pauseSchedule, resumeSchedule } from "../../src/store/halt.ts";
 import { changeUser } from "../../src/store/moving.ts";
 import { savePreferences } from "../../src/store/preferences.ts";
 import { addSuppressions } from "../../src/store/suppressions.ts";
+import { formatLocal } from "../../src/timetable/civil-time.ts";
 import { storyLimit } from "../support/nodes.ts";
-import { beginStory, StoryReceiver, storyPace, userIds } from "../support/stories.ts";
+import { beginStory, type Story, StoryReceiver, storyPace, userIds } from "../support/stories.ts";
 import { until } from "../support/world.ts";
 
 const minuteMs = 60_000;
-/** An hour before midnight in Berlin, two after it in Athens at their summer time ... */
+/** Ten to eleven in Berlin, whose clocks go forward in that night, and morning in Tokyo. */
 const evening = "2027-03-27T21:50:00Z";
 const night = [{ topic: null, from: "22:00", to: "07:00" }];
 
@@ -22,7 +24,7 @@ describe.concurrent("quiet hours", storyLimit, () => {
     await story.topic("flash", { expiresAfterMs: 60 * minuteMs });
     await story.topic("alarm", { expiresAfterMs: 60 * minuteMs, ignoresQuietHours: true });
     receiver.clock = await story.setPace(evening, 1);
-    const at = await story.instantIn(60 * minuteMs);
+    const at = await story.instantIn(20 * minuteMs);
     const users = userIds(60);
     const [asleep, elsewhere] = [
       users.filter((_, index) => index % 3 === 0),
@@ -48,7 +50,7 @@ describe.concurrent("quiet hours", storyLimit, () => {
     const buckets = new Map<string, string>();
     for (const topic of topics) buckets.set(topic, await story.bucketOf(schedules.get(topic) ?? ""));
     const news = buckets.get("news") ?? "";
-    // ten times an hour's worth of minutes, then the night in seconds
+    // ten minutes a second, and then an hour a second
     receiver.clock = await story.setPace(new Date((await readClocks(story.db.pool)).clockMs).toISOString(), 600);
     const ofNews = () => receiver.log.filter(({ bucket }) => bucket === news);
     await until(() => ofNews().length === 38, "everybody who is awake was sent to");
@@ -89,5 +91,58 @@ describe.concurrent("quiet hours", storyLimit, () => {
         .toSorted(),
     ).toEqual(users.filter((user) => user !== users[2] && user !== users[5]).toSorted());
     await story.check({ receiverLog: receiver.log, travelMs: 500 * speed });
+  });
+
+  /** Users who are silent for some more seconds, held by a node; and one who is awake. */
+  async function held(story: Story, receiver: StoryReceiver, seconds: number) {
+    const zone = "Asia/Kathmandu";
+    await story.topic("news");
+    const at = await story.instantIn(1500);
+    const asleep = userIds(5);
+    const [saved] = await story.subscribe("news", at, [...asleep, "awake"]);
+    const clock = (ms: number) => formatLocal(Date.parse(at) + ms, zone).slice(11, 19);
+    for (const userId of asleep) {
+      await changeUser(story.db, userId, { create: false, zone }, { planHorizonMs: storyPace.horizonMs });
+      const quietHours = [{ topic: null, from: clock(-60_000), to: clock(seconds * 1000) }];
+      await savePreferences(story.db, userId, { preferences: [], quietHours });
+    }
+    const node = await story.startNode({ receiver });
+    const bucketId = await story.bucketOf(saved?.scheduleId ?? "");
+    await until(async () => {
+      const group = await story.rows(
+        `select from carillon.groups g where g.bucket_id = $1 and g.claim_token is null and g.paged_at is not null
+           and (select count(*) from carillon.deferred d where d.bucket_id = g.bucket_id) = $2`,
+        [bucketId, asleep.length],
+      );
+      return group.length === 1;
+    }, "they are held, and the group is given back");
+    expect(receiver.users).toEqual(["awake"]);
+    return { node, bucketId, asleep, scheduleId: saved?.scheduleId ?? "", endMs: Date.parse(at) + seconds * 1000 };
+  }
+
+  it("are outlasted by a pause, and by the node that held", async () => {
+    await using story = await beginStory();
+    const receiver = new StoryReceiver();
+    const { node, bucketId, asleep, scheduleId, endMs } = await held(story, receiver, 6);
+    await pauseSchedule(story.db, scheduleId);
+    await node.stop();
+    await story.startNode({ receiver });
+    await resumeSchedule(story.db, scheduleId);
+    await story.whenClosed(bucketId);
+    expect(receiver.users.toSorted()).toEqual([...asleep, "awake"].toSorted());
+    for (const { user, receivedAtMs } of receiver.log) {
+      if (user !== "awake") expect(receivedAtMs).toBeGreaterThanOrEqual(endMs);
+    }
+    await story.check({ receiverLog: receiver.log });
+  });
+
+  it("do not keep a cancelled moment open", async () => {
+    await using story = await beginStory();
+    const receiver = new StoryReceiver();
+    const { bucketId } = await held(story, receiver, 50);
+    await cancelBucket(story.db, bucketId);
+    await story.whenClosed(bucketId);
+    expect(await story.states(bucketId)).toEqual({ "cancelled: cancelled": 5, "delivered: accepted": 1 });
+    await story.check({ receiverLog: receiver.log });
   });
 });

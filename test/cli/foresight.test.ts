@@ -3,6 +3,7 @@ import { pauseSchedule } from "../../src/store/halt.ts";
 import { changeUser } from "../../src/store/moving.ts";
 import { saveMute } from "../../src/store/mutes.ts";
 import { savePlaces } from "../../src/store/places.ts";
+import { savePreferences } from "../../src/store/preferences.ts";
 import { subscribe } from "../../src/store/subscribe.ts";
 import { createTopic } from "../../src/store/topics.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
@@ -57,12 +58,22 @@ beforeAll(async () => {
         endpoints,
         pointer: "",
       },
+      {
+        userId: "dan",
+        topic: "live",
+        when: { daily: { time: "02:30", zone: "Europe/Berlin" } },
+        endpoints,
+        pointer: "",
+      },
     ],
     { planHorizonMs: 1000 },
   );
   ids = saved.map(({ scheduleId }) => scheduleId);
   await changeUser(db, "ada", { create: true, zone: "America/New_York", locale: null }, { planHorizonMs: 3_600_000 });
   await saveMute(db, "cem", { topic: null, until: null });
+  await changeUser(db, "dan", { create: false, zone: "Asia/Kathmandu", locale: null }, { planHorizonMs: 3_600_000 });
+  // 02:30 in Berlin's summer is 06:15 there
+  await savePreferences(db, "dan", { preferences: [], quietHours: [{ topic: null, from: "23:00", to: "06:20" }] });
 });
 
 afterAll(() => test[Symbol.asyncDispose]());
@@ -115,6 +126,9 @@ describe("carillon explain", () => {
     expect(ada.stdout).toMatch(/no sunrise: the sun does not set .*\(live: sunrise at Tromsø\)/);
     expect((await typed(["explain", "bob", ...at], env)).stdout).toMatch(/no: no endpoint/);
     expect((await typed(["explain", "cem", ...at], env)).stdout).toMatch(/no: muted/);
+    expect((await typed(["explain", "dan", ...at], env)).stdout).toMatch(
+      /held until \d{4}-06-01T06:20:00\+05:45 by quiet hours, then by memory to device-1 \(endpoint 1\)/,
+    );
     const { moments, absences } = JSON.parse((await typed(["explain", "ada", ...at, "--json"], env)).stdout);
     expect(moments).toMatchObject([{ verdict: "to be sent", topic: "live" }]);
     expect(absences).toMatchObject([{ code: "polar_day" }]);
@@ -141,9 +155,9 @@ describe("carillon plan", () => {
     await pauseSchedule(test.database, ids[0] ?? "");
     const people = await typed(asked, env);
     const { buckets } = JSON.parse((await typed([...asked, "--json"], env)).stdout);
-    expect(buckets).toMatchObject([{ change: "new", population: 3, groups: 1, paused: true, topic: "live" }]);
-    expect(people.stdout).toMatch(/daily 02:30 Europe\/Berlin .*new, paused .* 3 .* 1 /);
-    expect(people.stdout).toMatch(/Moments: 1, people: 3, groups: 1\. Nothing was changed\.\n$/);
+    expect(buckets).toMatchObject([{ change: "new", population: 4, groups: 1, paused: true, topic: "live" }]);
+    expect(people.stdout).toMatch(/daily 02:30 Europe\/Berlin .*new, paused .* 4 .* 1 /);
+    expect(people.stdout).toMatch(/Moments: 1, people: 4, groups: 1\. Nothing was changed\.\n$/);
     const { rows } = await test.database.pool.query("select from carillon.time_buckets");
     expect(rows).toEqual([]);
   });

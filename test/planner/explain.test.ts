@@ -7,10 +7,12 @@ import { cancelBucket, pauseSchedule, pauseTopic } from "../../src/store/halt.ts
 import { changeUser } from "../../src/store/moving.ts";
 import { saveMute } from "../../src/store/mutes.ts";
 import { savePlaces } from "../../src/store/places.ts";
+import { savePreferences } from "../../src/store/preferences.ts";
 import { type SavedSubscription, subscribe } from "../../src/store/subscribe.ts";
 import type { When } from "../../src/store/subscription-request.ts";
 import { endSubscription } from "../../src/store/subscriptions.ts";
-import { createTopic, type TopicSettings } from "../../src/store/topics.ts";
+import { addSuppressions } from "../../src/store/suppressions.ts";
+import { createTopic, patchTopic, type TopicSettings } from "../../src/store/topics.ts";
 import { createEngine, type Engine } from "../support/engine.ts";
 
 let engine: Engine;
@@ -99,6 +101,7 @@ describe("explainUser", () => {
             address: userId,
             state: "to be sent",
             reason: null,
+            heldUntil: null,
             acceptedAt: null,
             latenessMs: null,
           },
@@ -168,6 +171,55 @@ describe("explainUser", () => {
       whyNot: { code: "refused", text: "muted" },
       deliveries: [{ ordinal: 1, state: "not sent", reason: "muted" }],
     });
+  });
+
+  it("says what quiet hours hold, until when, and what they outlast; as of the moment, through a change of clocks", async () => {
+    const { topic } = await topicOf({ expiresAfterMs: 6 * hourMs });
+    const userId = unique("user");
+    const zone = "Europe/Berlin";
+    await join(userId, topic, { daily: { time: "23:30", zone } });
+    await join(userId, topic, { daily: { time: "03:30", zone } });
+    await join(userId, topic, { daily: { time: "12:00", zone } });
+    await changeUser(engine.db, userId, { create: false, zone, locale: null }, { planHorizonMs: hourMs });
+    await savePreferences(engine.db, userId, { preferences: [], quietHours: [{ topic, from: "22:00", to: "05:45" }] });
+    const inNight = async () =>
+      (await explain(userId, Date.parse("2030-03-30T12:00:00Z"))).moments.map(({ verdict, whyNot, deliveries }) => [
+        verdict,
+        whyNot?.text ?? null,
+        deliveries[0]?.heldUntil?.toISOString() ?? null,
+      ]);
+    // 05:45 of summer time, five and a quarter hours after 23:30
+    const end = "2030-03-31T03:45:00.000Z";
+    expect(await inNight()).toEqual([
+      ["held", null, end],
+      ["held", null, end],
+      ["to be sent", null, null],
+    ]);
+    await patchTopic(engine.db, topic, { expiresAfterMs: 5 * hourMs });
+    expect(await inNight()).toEqual([
+      ["not sent", "quiet hours", null],
+      ["held", null, end],
+      ["to be sent", null, null],
+    ]);
+    await patchTopic(engine.db, topic, { ignoresQuietHours: true });
+    expect((await inNight()).map(([verdict]) => verdict)).toEqual(["to be sent", "to be sent", "to be sent"]);
+  });
+
+  it("says who has opted out or is on the suppression list", async () => {
+    const { userId, topic } = await oneMoment();
+    const told = async () => (await explain(userId)).moments.map(({ whyNot }) => whyNot?.text ?? null);
+    await savePreferences(engine.db, userId, {
+      preferences: [{ topic, channel: "memory", allowed: false }],
+      quietHours: [],
+    });
+    expect(await told()).toEqual(["opted out"]);
+    await addSuppressions(engine.db, [{ userId, reason: "legal", until: new Date(Date.now() + dayMs) }]);
+    expect(await told()).toEqual(["suppression list"]);
+    // its end comes before the moment
+    await addSuppressions(engine.db, [{ userId, reason: "legal", until: new Date(Date.now() + hourMs / 2) }]);
+    expect(await told()).toEqual(["opted out"]);
+    await savePreferences(engine.db, userId, { preferences: [], quietHours: [] });
+    expect(await told()).toEqual([null]);
   });
 
   it("says which endpoint is not reached, and why", async () => {

@@ -425,15 +425,21 @@ describe("a lost reply", () => {
 
 it("a channel that this node has not waits, and leaves the others alone", async () => {
   const moment = await engine.moment({ users: 6 });
-  await engine.rows("update carillon.endpoints set channel = 'pigeon' where user_number = $1", [
-    moment.users[0]?.userNumber,
-  ]);
+  await engine.rows(
+    `with app as (
+       insert into carillon.destinations (name, url, sealed_secrets, channel)
+       values ('app', 'https://fcm.example', array[''::bytea], 'fcm') returning destination_id
+     )
+     update carillon.endpoints set channel = 'fcm', destination_id = (select destination_id from app)
+     where user_number = $1`,
+    [moment.users[0]?.userNumber],
+  );
   const { sent, worker } = await receiving();
   expect(await deliverGroup(worker, heldGroup(await engine.claim(moment)))).toBe("released");
   expect(sent).toHaveLength(5);
   expect((await engine.group(moment)).waits_ms).toBeGreaterThan(5000);
   expect(await engine.rows("select reason from carillon.deferred where bucket_id = $1", [moment.bucketId])).toEqual([
-    { reason: "this node has no channel pigeon" },
+    { reason: "this node has no channel fcm" },
   ]);
 });
 
