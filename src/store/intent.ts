@@ -51,7 +51,8 @@ export const mayBeSent = `
 const held = (also = "true") => `
   held as materialized (
     select g.bucket_id, g.group_number, g.mark_slot, g.mark_user, g.last_slot,
-      b.schedule_id, b.topic_id, b.due_at, b.due_day, b.expires_at, t.ignores_quiet_hours, t.reach, t.channel_order, now.at as asked_at
+      b.schedule_id, b.topic_id, b.due_at, b.due_day, b.expires_at, t.ignores_quiet_hours, t.reach, t.channel_order,
+      now.at as asked_at
     from carillon.groups g
     join carillon.time_buckets b on b.bucket_id = g.bucket_id
     join carillon.schedules s on s.schedule_id = b.schedule_id
@@ -242,7 +243,9 @@ const intendDeferredStatement: Statement = {
       from held h
       join carillon.deferred d on d.bucket_id = h.bucket_id and d.group_number = h.group_number
       where d.intent_chunk is null
-        and ($8::int is not null or (d.next_try_at <= clock_timestamp() and d.parked_at is null and coalesce(d.standby, 0) = 0))
+        and ($8::int is not null or (d.next_try_at <= clock_timestamp() and d.parked_at is null
+          -- not those that stand by, whatever the time
+          and coalesce(d.standby, 0) = 0))
       order by d.attempt, d.hash_slot, d.user_number, d.ordinal
       limit $6
     ), ${askedByGate({ page: "due" })}, taken as materialized (
