@@ -36,8 +36,8 @@ export const mutants: readonly Mutant[] = [
   mutant(
     "gate: what is held again leaves what is deferred",
     intent,
-    `and m.code not in (0, \${outcomeCodes.heldByQuietHours})\n`,
-    "and m.code <> 0\n",
+    `takenWith(\`m.code not in (0, \${outcomeCodes.heldByQuietHours})\`)`,
+    "takenWith('m.code <> 0')",
     "test/store/gate.test.ts",
   ),
   mutant(

@@ -228,6 +228,12 @@ const intendStatement = (wishes: boolean): Statement => {
 const intendPlainly = intendStatement(false);
 const intendHeedingWishes = intendStatement(true);
 
+/** Looked up by their whole key (OFFSET 0): joined freely, each row of the group was held against each that is taken. */
+const takenWith = (code: string) =>
+  `(select f.bucket_id, f.group_number, m.* from fence f cross join taken m where ${code} offset 0)`;
+const theirRow = `d.bucket_id = m.bucket_id and d.group_number = m.group_number
+        and d.hash_slot = m.hash_slot and d.user_number = m.user_number and d.ordinal = m.ordinal`;
+
 /*
  * Intent of deliveries that are tried again. The same fence; the members come from `deferred` instead of a page, and the
  * gate is asked anew. Who left, or lost the endpoint, while perhaps sent to already stays failed, in doubt; so does what
@@ -273,23 +279,19 @@ const intendDeferredStatement: Statement = {
       ${roll("(select * from taken order by hash_slot, user_number, ordinal offset 0)", "min(m.attempt)", { hashSlots: allSlots })}
     ), ${tally}, ${writeFence("intended = g.intended")}, ${insertChunk}, refused as (
       delete from carillon.deferred d
-      using fence f, taken m
-      where d.bucket_id = f.bucket_id and d.group_number = f.group_number
-        and d.hash_slot = m.hash_slot and d.user_number = m.user_number and d.ordinal = m.ordinal
-        and m.code not in (0, ${outcomeCodes.heldByQuietHours})
+      using ${takenWith(`m.code not in (0, ${outcomeCodes.heldByQuietHours})`)} m
+      where ${theirRow}
     ), put_off as (
       update carillon.deferred d
       set next_try_at = ${nextTryAfter("q")}, reason = '${quietHoursReason}'
-      from fence f, taken m, quiet q
-      where d.bucket_id = f.bucket_id and d.group_number = f.group_number
-        and d.hash_slot = m.hash_slot and d.user_number = m.user_number and d.ordinal = m.ordinal
-        and m.code = ${outcomeCodes.heldByQuietHours} and q.user_number = m.user_number
+      from ${takenWith(`m.code = ${outcomeCodes.heldByQuietHours}`)} m
+      join quiet q on q.user_number = m.user_number
+      where ${theirRow}
     ), under_way as (
       update carillon.deferred d
       set intent_chunk = $5
-      from fence f, taken m
-      where d.bucket_id = f.bucket_id and d.group_number = f.group_number
-        and d.hash_slot = m.hash_slot and d.user_number = m.user_number and d.ordinal = m.ordinal and m.code = 0
+      from ${takenWith("m.code = 0")} m
+      where ${theirRow}
     ), turn_of_others as (${turnOfOthers(`
           select f.bucket_id, f.group_number, m.user_number, bool_or(m.code = ${outcomeCodes.inDoubtLeft}) as reached
           from fence f, taken m
