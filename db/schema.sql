@@ -813,9 +813,12 @@ create table carillon.deferred (
   parked_at timestamp with time zone,
   intent_chunk integer,
   reason text not null,
+  standby smallint,
   constraint deferred_pkey PRIMARY KEY (bucket_id, group_number, hash_slot, user_number, ordinal),
-  constraint deferred_attempt_check CHECK ((attempt >= 1))
+  constraint deferred_attempt_check CHECK ((attempt >= 1)),
+  constraint deferred_standby_check CHECK ((standby >= 0))
 );
+comment on column carillon.deferred.standby is 'null: to be tried; above 0: waits until all of the user''s with a lower number have failed; 0: not needed any more';
 
 create table carillon.deployment (
   singleton boolean not null default true,
@@ -1248,14 +1251,18 @@ create table carillon.topics (
   priority text not null default 'high'::text,
   spread_ms integer not null default 0,
   ignores_quiet_hours boolean not null default false,
+  reach text not null default 'all'::text,
+  channel_order text[] not null default '{}'::text[],
   constraint topics_name_key UNIQUE (name),
   constraint topics_pkey PRIMARY KEY (topic_id),
   constraint topics_catch_up_check CHECK ((catch_up = ANY (ARRAY['skip'::text, 'latest'::text, 'all'::text]))),
+  constraint topics_channel_order_check CHECK (((cardinality(channel_order) <= 20) AND (array_position(channel_order, NULL::text) IS NULL))),
   constraint topics_delivery_mode_check CHECK ((delivery_mode = ANY (ARRAY['at_least_once'::text, 'at_most_once'::text]))),
   constraint topics_expires_after_ms_check CHECK (((expires_after_ms >= 1000) AND (expires_after_ms <= 604800000))),
   constraint topics_group_count_check CHECK (((group_count >= 2) AND (group_count <= 65536))),
   constraint topics_name_check CHECK (((length(name) >= 1) AND (length(name) <= 100))),
   constraint topics_priority_check CHECK ((priority = ANY (ARRAY['high'::text, 'normal'::text]))),
+  constraint topics_reach_check CHECK ((reach = ANY (ARRAY['all'::text, 'first'::text]))),
   constraint topics_spread_ms_check CHECK (((spread_ms >= 0) AND (spread_ms <= 3600000))),
   constraint topics_variants_check CHECK ((jsonb_typeof(variants) = 'object'::text))
 );
@@ -1265,6 +1272,8 @@ comment on column carillon.topics.variants is 'By language tag, what is said oth
 comment on column carillon.topics.priority is 'high: shown at once, on a phone that sleeps, too. normal: whenever that costs the phone little.';
 comment on column carillon.topics.spread_ms is 'a moment''s groups are released evenly over so long; 0: all at once';
 comment on column carillon.topics.ignores_quiet_hours is 'sent at its moment even in a user''s quiet hours';
+comment on column carillon.topics.reach is 'all: a reminder goes to all endpoints of a user; first: to the first that accepts, the next only after those before it have certainly failed';
+comment on column carillon.topics.channel_order is 'where reach is first, the channels in the order in which they are tried; those not named come last, endpoints of one channel by ordinal';
 
 create table carillon.users (
   user_number bigint not null generated always as identity,
@@ -1278,6 +1287,8 @@ create table carillon.users (
   constraint users_user_id_check CHECK (((length(user_id) >= 1) AND (length(user_id) <= 200)))
 );
 comment on column carillon.users.user_id is 'the outside id; everything else refers to the user by number';
+
+CREATE INDEX deferred_standing_by ON carillon.deferred USING btree (bucket_id, group_number, user_number, standby) WHERE (standby IS NOT NULL);
 
 CREATE UNIQUE INDEX endpoints_by_address ON carillon.endpoints USING btree (user_number, carillon.address_key(channel, destination_id, address));
 

@@ -15,6 +15,8 @@ export interface Edit {
 
 const intent = "src/store/intent.ts";
 const outcome = "src/store/outcome.ts";
+const reach = "src/store/reach.ts";
+const reachTest = "test/store/reach.test.ts";
 const deliver = "src/worker/deliver-group.ts";
 const deliverTest = "test/worker/deliver-group.test.ts";
 
@@ -63,8 +65,8 @@ export const mutants: readonly Mutant[] = [
   mutant(
     "gate: what is held again leaves what is deferred",
     intent,
-    `and m.code not in (0, \${outcomeCodes.heldByQuietHours})\n`,
-    "and m.code <> 0\n",
+    `takenWith(\`m.code not in (0, \${outcomeCodes.heldByQuietHours})\`)`,
+    "takenWith('m.code <> 0')",
     "test/store/gate.test.ts",
   ),
   mutant(
@@ -84,9 +86,74 @@ export const mutants: readonly Mutant[] = [
   mutant(
     "gate: the text without wishes is not refused where somebody has some",
     intent,
-    '"true" : `not ',
-    '"true" : `true or ',
+    "t.reach = 'all' and not ",
+    "t.reach = 'all' and true or ",
     "test/store/gate.test.ts",
+  ),
+  // whose turn it is
+  mutant(
+    "reach: all of a user's endpoints are sent to at once",
+    reach,
+    "where w.standby > 0\n  )`;",
+    "where w.standby > 99\n  )`;",
+    reachTest,
+  ),
+  mutant(
+    "reach: what stands by comes when its next try does",
+    "src/store/intent.ts",
+    "and coalesce(d.standby, 0) = 0))",
+    "and coalesce(d.standby, 0) >= 0))",
+    reachTest,
+    "test/store/reach.property.test.ts",
+  ),
+  mutant(
+    "reach: everybody's turn comes at once",
+    reach,
+    "d.standby > 0 and (x.reached or d.standby = x.turn)",
+    "d.standby > 0",
+    reachTest,
+  ),
+  mutant(
+    "reach: what was in doubt before is forgotten",
+    reach,
+    "and o.in_doubt) as reached",
+    "and false) as reached",
+    reachTest,
+  ),
+  mutant(
+    "reach: the turn comes after an in-doubt",
+    "src/worker/ledger-entry.ts",
+    'state === "delivered" || inDoubt ||',
+    'state === "delivered" ||',
+    "test/worker/ledger-entry.test.ts",
+  ),
+  mutant(
+    "reach: whom the gate refuses keeps the turn",
+    "src/store/intent.ts",
+    `where m.code not in (0, \${outcomeCodes.heldByQuietHours}, \${outcomeCodes.notNeeded})`,
+    "where m.code = 99",
+    reachTest,
+  ),
+  mutant(
+    "reach: the turn changes though the outcome is refused",
+    outcome,
+    "          from recorded r, unnest($36::bigint[]",
+    "          from (select $1::bigint as bucket_id) r, unnest($36::bigint[]",
+    reachTest,
+  ),
+  mutant(
+    "reach: a rescued in-doubt leaves the others standing by",
+    "src/worker/resolve-in-doubt.ts",
+    "standby: true }",
+    "standby: false }",
+    "test/acceptance/first-that-accepts.test.ts",
+  ),
+  mutant(
+    "reach: small groups of such topics go with the others",
+    "src/store/intent-many.ts",
+    "and t.reach = 'all' and",
+    "and",
+    reachTest,
   ),
   // who may write
   {

@@ -38,7 +38,7 @@ function row(moment: ExplainedMoment, zone: string | null): readonly unknown[] {
   return [dueAt, local, topic, what, answer(moment, zone)];
 }
 
-/** "yes, by webhook push to device-1 (endpoint 1); not by memory (endpoint 2): muted" */
+/** "yes, by webhook push to device-1 (endpoint 1); not by memory (endpoint 2): muted; fcm (endpoint 3) waits for webhook" */
 function answer({ verdict, whyNot, deliveries }: ExplainedMoment, zone: string | null): string {
   switch (verdict) {
     case "not sent":
@@ -58,6 +58,7 @@ function answer({ verdict, whyNot, deliveries }: ExplainedMoment, zone: string |
 }
 
 function notBy(delivery: ExplainedDelivery): string {
+  if (delivery.state === "stands by") return `${endpointText(delivery)} ${delivery.reason}`;
   return `not by ${endpointText(delivery)}: ${delivery.reason}`;
 }
 

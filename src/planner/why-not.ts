@@ -34,7 +34,7 @@ export interface ExplainedDelivery {
   readonly destination: string | null;
   /** a device's is shortened */
   readonly address: string | null;
-  /** `to be sent`, `held` (by quiet hours), `not sent`, or as the ledger has it: delivered, failed, expired, suppressed, cancelled, ... */
+  /** `to be sent`, `held` (by quiet hours), `stands by` (for an endpoint that comes first), `not sent`, or as the ledger has it: delivered, failed, expired, suppressed, cancelled, ... */
   readonly state: string;
   readonly reason: string | null;
   /** the end of the quiet hours that hold it; null: nothing holds it */
@@ -134,13 +134,14 @@ function recordedDelivery(record: DeliveryRecord, { endpoints }: Case): Explaine
 }
 
 function answeredDelivery(answer: GateAnswer): ExplainedDelivery {
-  const { ordinal, channel, destination, code, quietUntil } = answer;
+  const { ordinal, channel, destination, code, quietUntil, waitsFor } = answer;
   const address = shown(channel, answer.address);
   const held = code === outcomeCodes.heldByQuietHours;
-  const state = code === 0 ? "to be sent" : held ? "held" : "not sent";
+  const state = code === 0 ? "to be sent" : held ? "held" : waitsFor !== null ? "stands by" : "not sent";
+  const reason = waitsFor === null ? reasonOf(code) : `waits for ${waitsFor}`;
   const heldUntil = held ? quietUntil : null;
   const nothingYet = { acceptedAt: null, latenessMs: null };
-  return { ordinal, channel, destination, address, state, reason: reasonOf(code), heldUntil, ...nothingYet };
+  return { ordinal, channel, destination, address, state, reason, heldUntil, ...nothingYet };
 }
 
 function shown(channel: string | null, address: string | null): string | null {

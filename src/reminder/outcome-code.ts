@@ -17,6 +17,8 @@ export const outcomeCodes = {
   muted: 32,
   noEndpoint: 33,
   destinationDisabled: 34,
+  /** another endpoint of the user accepted, or may have, and the topic is content with one */
+  notNeeded: 35,
   /** by the user's own preference for the topic or channel */
   optedOut: 36,
   /** on the operator's list of those who get nothing */
@@ -30,6 +32,8 @@ export const outcomeCodes = {
   deferredInDoubt: 51,
   /** certainly not sent: comes again at the end of the user's quiet hours */
   heldByQuietHours: 52,
+  /** certainly not sent: another endpoint of the user comes first, and the topic is content with one */
+  standsBy: 53,
 } as const;
 
 export type OutcomeName = keyof typeof outcomeCodes;
@@ -37,6 +41,8 @@ export type OutcomeCode = (typeof outcomeCodes)[OutcomeName];
 
 /** The reason of what is deferred by quiet hours, in carillon.deferred too. */
 export const quietHoursReason = "quiet hours";
+/** The reason of what stands by, in carillon.deferred too. */
+export const standbyReason = "waits for another endpoint";
 
 /** A delivery ends in exactly one of these, and stays there. */
 export const finalStates = ["delivered", "failed", "expired", "suppressed", "cancelled"] as const;
@@ -66,6 +72,7 @@ export const outcomeMeanings: Readonly<Record<OutcomeCode, OutcomeMeaning>> = {
   32: { state: "suppressed", reason: "muted", inDoubt: false },
   33: { state: "suppressed", reason: "no endpoint", inDoubt: false },
   34: { state: "suppressed", reason: "destination disabled", inDoubt: false },
+  35: { state: "suppressed", reason: "not needed", inDoubt: false },
   36: { state: "suppressed", reason: "opted out", inDoubt: false },
   37: { state: "suppressed", reason: "suppression list", inDoubt: false },
   38: { state: "suppressed", reason: "quiet hours", inDoubt: false },
@@ -73,6 +80,7 @@ export const outcomeMeanings: Readonly<Record<OutcomeCode, OutcomeMeaning>> = {
   50: { state: "deferred", reason: "not sent", inDoubt: false },
   51: { state: "deferred", reason: "in doubt", inDoubt: true },
   52: { state: "deferred", reason: "quiet hours", inDoubt: false },
+  53: { state: "deferred", reason: "waits for another endpoint", inDoubt: false },
 };
 
 /** Whether a byte read from the ledger is one that this program knows. */

@@ -28,6 +28,8 @@ export interface Chunk {
   readonly members: readonly Member[];
   /** the group has been paged through to its end */
   readonly pagedThrough: boolean;
+  /** others of the members' endpoints may stand by for what becomes of these (reach.ts) */
+  readonly standby: boolean;
 }
 
 /**
@@ -69,6 +71,8 @@ export interface ChunkRow {
   members: number;
   paged_through: boolean;
   attempt: number;
+  /** others stand by, as far as `refused` does not tell */
+  standby?: boolean;
   refused: Buffer | null;
   /** arrays as Postgres writes them: the driver's own reading of arrays is slow */
   user_numbers: string | null;
@@ -110,7 +114,8 @@ export function chunkOf(row: ChunkRow | undefined, chunkNumber: number): Chunk |
       locale: locales(index) || null,
     });
   }
-  return { chunkNumber, attempt, size, members, pagedThrough: row.paged_through };
+  const standby = row.standby === true || refused?.includes(outcomeCodes.standsBy) === true;
+  return { chunkNumber, attempt, size, members, pagedThrough: row.paged_through, standby };
 }
 
 /** Of an array without nulls or quotes, "{1,2}". */

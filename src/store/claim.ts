@@ -43,6 +43,8 @@ export interface ClaimedTopic extends MessageSource {
   readonly version: number;
   readonly priority: "high" | "normal";
   readonly deliveryMode: "at_least_once" | "at_most_once";
+  /** as in Topic; a hint, since it is the intent that decides */
+  readonly reach: "all" | "first";
 }
 
 export interface Claimant {
@@ -160,7 +162,7 @@ const claimStatement = (name: string, choose: string): Statement => ({
       (select p.population from (select ${populationAlone("c")} as population) p
         where p.population <= ${smallBucket}) as small_population,
       t.topic_id, t.version, t.name, t.title, t.body, t.data, t.image, t.sound, t.link, t.locale, t.variants, t.priority,
-      t.delivery_mode
+      t.delivery_mode, t.reach
     from claimed c
     join carillon.time_buckets b on ${byKey("b.bucket_id", "c.bucket_id")}
     join carillon.schedules s on ${byKey("s.schedule_id", "b.schedule_id")}
@@ -242,6 +244,7 @@ interface ClaimRow {
   variants: unknown;
   priority: "high" | "normal";
   delivery_mode: "at_least_once" | "at_most_once";
+  reach: "all" | "first";
 }
 
 async function claim(
@@ -285,6 +288,7 @@ async function claim(
       variants: row.variants,
       priority: row.priority,
       deliveryMode: row.delivery_mode,
+      reach: row.reach,
     },
   }));
 }

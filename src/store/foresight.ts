@@ -1,6 +1,7 @@
 import type { CutWish } from "../reminder/group.ts";
 import type { Executor } from "./executor.ts";
 import { askedByGate, endpointsOf, gate, hasPart } from "./gate.ts";
+import { codeInTurn, standingBy } from "./reach.ts";
 import { readSchedules, type ScheduleToPlan } from "./schedule-to-plan.ts";
 
 /*
@@ -205,6 +206,8 @@ export interface GateAnswer {
   readonly code: number;
   /** the end of the quiet hours that hold it, or outlast it; null: none do */
   readonly quietUntil: Date | null;
+  /** the channel of the endpoint that comes first, where the topic is content with one; null: this one is not kept waiting */
+  readonly waitsFor: string | null;
 }
 
 /** Asks the gate about a user's moments before it is asked in earnest, each as of its own time. */
@@ -222,15 +225,17 @@ export async function askGateAhead(
     address: string | null;
     code: number;
     quiet_until: Date | null;
+    waits_for: string | null;
   }>(
     `select a.index::int - 1 as index, g.has_part, g.ordinal, g.channel, d.name as destination, g.address, g.code,
-       g.quiet_until
+       g.quiet_until, g.waits_for
      from unnest($3::bigint[], $4::int[], $5::float8[], $6::float8[], $7::float8[]) with ordinality
        as a (schedule_id, topic_id, due_at_ms, asked_at_ms, expires_at_ms, index)
      cross join lateral (
        -- the shape that an intent has: what is held, a page of it, and the gate's own conditions
        with held as materialized (
-         select a.schedule_id, t.topic_id, t.ignores_quiet_hours, to_timestamp(a.due_at_ms / 1000) as due_at,
+         select a.schedule_id, t.topic_id, t.ignores_quiet_hours, t.reach, t.channel_order,
+           to_timestamp(a.due_at_ms / 1000) as due_at,
            to_timestamp(a.asked_at_ms / 1000) as asked_at, to_timestamp(a.expires_at_ms / 1000) as expires_at
          from carillon.topics t
          where t.topic_id = a.topic_id
@@ -240,8 +245,12 @@ export async function askGateAhead(
          join carillon.subscriptions s on s.schedule_id = a.schedule_id and s.hash_slot = $1 and s.user_number = $2
        ), ${askedByGate({ page: "page", at: "(select asked_at from held)" })}, reached as materialized (
          select p.*, e.* from page p ${endpointsOf("p")}
-       )
-       select r.*, ${gate("r")} as code, (select until from quiet) as quiet_until from reached r
+       ), asked as materialized (
+         select r.*, ${gate("r")} as gate_code from reached r
+       ), ${standingBy("asked")}
+       select r.*, ${codeInTurn("r")} as code, (select until from quiet) as quiet_until,
+         (select w.waits_for from standing_by w where w.ordinal = r.ordinal) as waits_for
+       from asked r
      ) g
      left join carillon.destinations d on d.destination_id = g.destination_id
      order by a.index, g.ordinal`,
@@ -255,5 +264,10 @@ export async function askGateAhead(
       moments.map((moment) => moment.expiresAtMs),
     ],
   );
-  return rows.map(({ has_part: hasPart, quiet_until: quietUntil, ...row }) => ({ ...row, hasPart, quietUntil }));
+  return rows.map(({ has_part: hasPart, quiet_until: quietUntil, waits_for: waitsFor, ...row }) => ({
+    ...row,
+    hasPart,
+    quietUntil,
+    waitsFor,
+  }));
 }

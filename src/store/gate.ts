@@ -51,12 +51,14 @@ const wishful = new WeakSet<Executor>();
  * Asks without wishes, and if that is refused, with them.
  *
  * @param ask null: refused, and nothing is written; `wishes`, of the text that knows of them: what `anyWishes` says
+ * @param first the text without is known to be refused: the topic is content with the first endpoint (reach.ts)
  */
 export async function askEither<T>(
   executor: Executor,
   ask: (heeding: boolean) => Promise<{ readonly answer: T; readonly wishes: boolean } | null>,
+  first = false,
 ): Promise<T | null> {
-  if (!wishful.has(executor)) {
+  if (!first && !wishful.has(executor)) {
     const plain = await ask(false);
     if (plain !== null) return plain.answer;
   }

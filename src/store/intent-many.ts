@@ -33,6 +33,7 @@ const putOff = `, put_off as (
  * - the rows are locked before anything is read, in the order of their key, and rows that somebody else has locked are
  *   passed over; so it waits for nobody and two of them can't deadlock. Under the lock the newest version of the row is
  *   judged (READ COMMITTED), so a cancel or pause that came first is seen, and one that comes later waits.
+ * - groups of topics that are content with the first endpoint that accepts are left to `intend`.
  * - a group is taken as a whole, with one chunk, or left alone: if it has more members than its limit, is refused, or is
  *   locked, it gets no row in the answer. Whoever asked then asks `intend`, which knows what to do and say.
  *
@@ -59,7 +60,7 @@ const intendManyStatement = (wishes: boolean): Statement => ({
         cross join (select carillon.clock() as at offset 0) as now
         where g.bucket_id = a.bucket_id and g.group_number = a.group_number and b.bucket_id = a.bucket_id
           and g.epoch = a.epoch and g.claim_token = a.claim_token and g.next_chunk = a.chunk_number and (${mayBeSent})
-           and ${wishes ? "true" : `not ${anyWishes}`}
+          and t.reach = 'all' and ${wishes ? "true" : `not ${anyWishes}`}
         for no key update of g skip locked
       ) h
     ), page as materialized (

@@ -3,6 +3,7 @@ import { allSlots, type Chunk, type ChunkRow, chunkOf, roll, rollColumns } from 
 import type { Fence } from "./claim.ts";
 import type { Executor, Statement } from "./executor.ts";
 import { anyWishes, askEither, askedByGate, endpointsOf, gate, hasLeft, hasPart, nextTryAfter } from "./gate.ts";
+import { anyStandby, codeInTurn, standbyRows, standingBy, turnOfOthers } from "./reach.ts";
 
 export interface IntentRequest {
   readonly fence: Fence;
@@ -18,6 +19,8 @@ export interface IntentRequest {
   readonly recordAs: number | null;
   /** most users with an endpoint are members: their endpoints are read as one range instead of one by one */
   readonly dense?: boolean;
+  /** the topic is content with the first endpoint that accepts: a hint of which text is to be asked first */
+  readonly first?: boolean;
 }
 
 /*
@@ -48,7 +51,8 @@ export const mayBeSent = `
 const held = (also = "true") => `
   held as materialized (
     select g.bucket_id, g.group_number, g.mark_slot, g.mark_user, g.last_slot,
-      b.schedule_id, b.topic_id, b.due_at, b.due_day, b.expires_at, t.ignores_quiet_hours, now.at as asked_at
+      b.schedule_id, b.topic_id, b.due_at, b.due_day, b.expires_at, t.ignores_quiet_hours, t.reach, t.channel_order,
+      now.at as asked_at
     from carillon.groups g
     join carillon.time_buckets b on b.bucket_id = g.bucket_id
     join carillon.schedules s on s.schedule_id = b.schedule_id
@@ -67,28 +71,32 @@ const tally = `
       (count(*) filter (where c.code = 20))::int as expired,
       (count(*) filter (where c.code = 40))::int as cancelled,
       (count(*) filter (where c.code = 13))::int as in_doubts,
-      (count(*) filter (where c.code = ${outcomeCodes.heldByQuietHours}))::int as waiting
+      (count(*) filter (where c.code in (${outcomeCodes.heldByQuietHours}, ${outcomeCodes.standsBy})))::int as waiting
     from roll r
     cross join lateral generate_series(0, length(r.refused) - 1) as place
     cross join lateral (select get_byte(r.refused, place) as code) c
   )`;
 
 /**
- * Whom quiet hours hold gets a row in `deferred`, in this very statement: a crash leaves neither a member who is to come
- * again without it, nor it without the member. It goes on from there as what a receiver told to come again (see
- * ARCHITECTURE.md, "Quiet hours"); its try has the number 1, since the first one's members come from a page.
+ * Whom quiet hours hold, and what stands by for another endpoint, gets a row in `deferred`, in this very statement: a crash
+ * leaves neither a member who is to come again without it, nor it without the member. It goes on from there as what a
+ * receiver told to come again (see ARCHITECTURE.md, "Quiet hours", "The first that accepts"); its try has the number 1,
+ * since the first one's members come from a page.
  */
 const putOff = `
   put_off as (
-    insert into carillon.deferred (bucket_id, group_number, hash_slot, user_number, ordinal, attempt, next_try_at, reason)
-    select f.bucket_id, f.group_number, q.hash_slot, q.user_number, coalesce(m.ordinal, 1::smallint), 1,
-      ${nextTryAfter("q")}, '${quietHoursReason}'
+    insert into carillon.deferred
+      (bucket_id, group_number, hash_slot, user_number, ordinal, attempt, next_try_at, standby, reason)
+    select f.bucket_id, f.group_number, q.hash_slot, q.user_number, coalesce(m.ordinal, 1::smallint), 1::smallint,
+      ${nextTryAfter("q")}, null::smallint, '${quietHoursReason}'
     from fence f
     cross join roll r
     cross join lateral unnest(r.user_numbers, r.ordinals) with ordinality as m (user_number, ordinal, place)
     join quiet q on q.user_number = m.user_number
     where (select waiting from tally) > 0
       and get_byte(r.refused, m.place::int - 1) = ${outcomeCodes.heldByQuietHours}
+    union all ${standbyRows}
+    where (select waiting from tally) > 0
   )`;
 
 /** The next members `s` behind the mark of each group `h` of `held`, in firing order. */
@@ -109,8 +117,8 @@ export const membersBehindMark = (limit: string) => `
  * In firing order and with each one's code, worked out once a member (OFFSET 0) and not at each use. The aggregates of a
  * roll take their input as it comes from here: sorted once, not once each (before Postgres 16).
  */
-const judged = (members: string, wishes: boolean) => `(
-    select n.*, coalesce($8::int, ${gate("n", { wishes })}) as code
+const judged = (members: string, code: string) => `(
+    select n.*, ${code} as code
     from (select * from ${members} order by hash_slot, user_number, ordinal offset 0) n
     offset 0)`;
 
@@ -142,14 +150,22 @@ const writeFence = (moved: string) => `
     returning h.due_day, h.asked_at, g.bucket_id, g.group_number, g.node_id, g.paged_at is not null as paged_through
   )`;
 
-const answer = (wishes: boolean) => `
-    select ${rollColumns}, f.paged_through, coalesce(r.attempt, 0) as attempt, ${wishes ? anyWishes : "false"} as wishes
+const answer = (wishes: boolean, standby: string) => `
+    select ${rollColumns}, f.paged_through, coalesce(r.attempt, 0) as attempt, ${wishes ? anyWishes : "false"} as wishes,
+      ${standby} as standby
     from fence f, roll r`;
 
-const intendStatement = (wishes: boolean): Statement => ({
-  name: wishes ? "intend_heeding_wishes" : "intend",
-  text: `
-    with ${held(wishes ? "true" : `not ${anyWishes}`)}, page as materialized (
+/*
+ * Where wishes are heeded, each endpoint is asked about once, and then whose turn it is; that, too, is left out of the
+ * plain text, which topics that are content with the first endpoint therefore can't use.
+ */
+const intendStatement = (wishes: boolean): Statement => {
+  const source = wishes ? "asked" : "reached";
+  const code = wishes ? codeInTurn("n") : `coalesce($8::int, ${gate("n", { wishes })})`;
+  return {
+    name: wishes ? "intend_heeding_wishes" : "intend",
+    text: `
+    with ${held(wishes ? "true" : `t.reach = 'all' and not ${anyWishes}`)}, page as materialized (
       select s.hash_slot, s.user_number, s.has_left
       from ${membersBehindMark("$6")}
     ), ${askedByGate({ page: "page", dense: "$9::boolean", wishes })}, near as materialized (
@@ -171,13 +187,19 @@ const intendStatement = (wishes: boolean): Statement => ({
       select p.*, e.*
       from page p ${endpointsOf("p")}
       where not $9::boolean
-    ), everybody as materialized (
-      ${roll(judged("reached", wishes), "0")}
+    )${
+      wishes
+        ? `, asked as materialized (
+      select n.*, coalesce($8::int, ${gate("n")}) as gate_code from reached n
+    ), ${standingBy("asked")}`
+        : ""
+    }, everybody as materialized (
+      ${roll(judged(source, code), "0")}
     ), numbered as (
       select r.*,
         row_number() over firing_order as position,
         lead(r.user_number) over firing_order is distinct from r.user_number as last_of_user
-      from reached r
+      from ${source} r
       where (select members from everybody) > $6
       window firing_order as (order by r.hash_slot, r.user_number, r.ordinal)
     ), through as materialized (
@@ -191,7 +213,7 @@ const intendStatement = (wishes: boolean): Statement => ({
       -- more endpoints than room: as many users as fit with all of theirs, or one
       select * from everybody where members <= $6
       union all
-      select * from (${roll(judged("fitting", wishes), "0")}) f where (select members from everybody) > $6
+      select * from (${roll(judged("fitting", code), "0")}) f where (select members from everybody) > $6
     ), ${tally}, ${writeFence(`
         mark_slot = coalesce(r.last_slot, g.mark_slot),
         mark_user = coalesce(r.user_numbers[r.members], g.mark_user),
@@ -200,32 +222,43 @@ const intendStatement = (wishes: boolean): Statement => ({
         paged_at = case
           when (select count(*) from page) < $6 and (select members from everybody) <= $6
           then coalesce(g.paged_at, clock_timestamp()) end`)}, ${insertChunk}${wishes ? `, ${putOff}` : ""}
-    ${answer(wishes)}`,
-});
+    ${answer(wishes, "false")}`,
+  };
+};
 const intendPlainly = intendStatement(false);
 const intendHeedingWishes = intendStatement(true);
+
+/** Looked up by their whole key (OFFSET 0): joined freely, each row of the group was held against each that is taken. */
+const takenWith = (code: string) =>
+  `(select f.bucket_id, f.group_number, m.* from fence f cross join taken m where ${code} offset 0)`;
+const theirRow = `d.bucket_id = m.bucket_id and d.group_number = m.group_number
+        and d.hash_slot = m.hash_slot and d.user_number = m.user_number and d.ordinal = m.ordinal`;
 
 /*
  * Intent of deliveries that are tried again. The same fence; the members come from `deferred` instead of a page, and the
  * gate is asked anew. Who left, or lost the endpoint, while perhaps sent to already stays failed, in doubt; so does what
- * is recorded instead of sent. Who has quiet hours by now stays deferred, until their end. All members of one chunk have
- * the same number of attempts behind them.
+ * is recorded instead of sent. Who has quiet hours by now stays deferred, until their end. What stands by is left alone
+ * until its turn comes, or it is recorded as not needed; whom the gate refuses gives the turn to the next. All members of
+ * one chunk have the same number of attempts behind them.
  */
 const intendDeferredStatement: Statement = {
   name: "intend_deferred",
   text: `
     with ${held()}, due as materialized (
-      select d.hash_slot, d.user_number, d.ordinal as wanted_ordinal, d.attempt, d.in_doubt
+      select d.hash_slot, d.user_number, d.ordinal as wanted_ordinal, d.attempt, d.in_doubt, d.standby
       from held h
       join carillon.deferred d on d.bucket_id = h.bucket_id and d.group_number = h.group_number
       where d.intent_chunk is null
-        and ($8::int is not null or (d.next_try_at <= clock_timestamp() and d.parked_at is null))
+        and ($8::int is not null or (d.next_try_at <= clock_timestamp() and d.parked_at is null
+          -- not those that stand by, whatever the time
+          and coalesce(d.standby, 0) = 0))
       order by d.attempt, d.hash_slot, d.user_number, d.ordinal
       limit $6
     ), ${askedByGate({ page: "due" })}, taken as materialized (
       select d.hash_slot, d.user_number, d.attempt, d.wanted_ordinal as ordinal,
         e.channel, e.destination_id, e.address, e.zone, e.locale,
         case
+          when d.standby = 0 then ${outcomeCodes.notNeeded}
           when $8::int is not null then case when d.in_doubt then 14 else $8::int end
           when d.in_doubt and c.code not in (0, ${outcomeCodes.heldByQuietHours}) then 14
           else c.code
@@ -246,25 +279,28 @@ const intendDeferredStatement: Statement = {
       ${roll("(select * from taken order by hash_slot, user_number, ordinal offset 0)", "min(m.attempt)", { hashSlots: allSlots })}
     ), ${tally}, ${writeFence("intended = g.intended")}, ${insertChunk}, refused as (
       delete from carillon.deferred d
-      using fence f, taken m
-      where d.bucket_id = f.bucket_id and d.group_number = f.group_number
-        and d.hash_slot = m.hash_slot and d.user_number = m.user_number and d.ordinal = m.ordinal
-        and m.code not in (0, ${outcomeCodes.heldByQuietHours})
+      using ${takenWith(`m.code not in (0, ${outcomeCodes.heldByQuietHours})`)} m
+      where ${theirRow}
     ), put_off as (
       update carillon.deferred d
       set next_try_at = ${nextTryAfter("q")}, reason = '${quietHoursReason}'
-      from fence f, taken m, quiet q
-      where d.bucket_id = f.bucket_id and d.group_number = f.group_number
-        and d.hash_slot = m.hash_slot and d.user_number = m.user_number and d.ordinal = m.ordinal
-        and m.code = ${outcomeCodes.heldByQuietHours} and q.user_number = m.user_number
+      from ${takenWith(`m.code = ${outcomeCodes.heldByQuietHours}`)} m
+      join quiet q on q.user_number = m.user_number
+      where ${theirRow}
     ), under_way as (
       update carillon.deferred d
       set intent_chunk = $5
-      from fence f, taken m
-      where d.bucket_id = f.bucket_id and d.group_number = f.group_number
-        and d.hash_slot = m.hash_slot and d.user_number = m.user_number and d.ordinal = m.ordinal and m.code = 0
+      from ${takenWith("m.code = 0")} m
+      where ${theirRow}
+    ), turn_of_others as (${turnOfOthers(`
+          select f.bucket_id, f.group_number, m.user_number, bool_or(m.code = ${outcomeCodes.inDoubtLeft}) as reached
+          from fence f, taken m
+          where m.code not in (0, ${outcomeCodes.heldByQuietHours}, ${outcomeCodes.notNeeded})
+            -- where all are recorded, they are in turn
+            and $8::int is null
+          group by f.bucket_id, f.group_number, m.user_number`)}
     )
-    ${answer(true)}`,
+    ${answer(true, anyStandby("f.bucket_id", "f.group_number"))}`,
 };
 
 /** Its members in the chunk's own order, which outcomes refer to; one that was erased since has no address to send to. */
@@ -283,7 +319,8 @@ const membersOfChunk = `(
 const findIntentStatement: Statement = {
   name: "find_intent",
   text: `
-    select ${rollColumns}, g.paged_at is not null as paged_through, r.attempt
+    select ${rollColumns}, g.paged_at is not null as paged_through, r.attempt,
+      ${anyStandby("c.bucket_id", "c.group_number")} as standby
     from carillon.chunks c
     join carillon.groups g on g.bucket_id = c.bucket_id and g.group_number = c.group_number
     cross join lateral (${roll(membersOfChunk, "c.attempt", { hashSlots: `case when c.attempt > 0 then ${allSlots} end` })}
@@ -293,7 +330,11 @@ const findIntentStatement: Statement = {
 
 /** Intent for the next members of a group; null: refused, see refusal.ts. */
 export function intend(executor: Executor, request: IntentRequest): Promise<Chunk | null> {
-  return askEither(executor, (heeding) => run(executor, heeding ? intendHeedingWishes : intendPlainly, request));
+  return askEither(
+    executor,
+    (heeding) => run(executor, heeding ? intendHeedingWishes : intendPlainly, request),
+    request.first,
+  );
 }
 
 /** Intent for deferred deliveries of a group whose next try has come; null: refused, see refusal.ts. */

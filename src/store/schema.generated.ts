@@ -320,6 +320,10 @@ export interface Deferred {
   ordinal: number;
   parked_at: Timestamp | null;
   reason: string;
+  /**
+   * null: to be tried; above 0: waits until all of the user's with a lower number have failed; 0: not needed any more
+   */
+  standby: number | null;
   takeovers: Generated<number>;
   user_number: Int8;
 }
@@ -1089,6 +1093,10 @@ export interface TimetableVersions {
 export interface Topics {
   body: Generated<string>;
   catch_up: Generated<string>;
+  /**
+   * where reach is first, the channels in the order in which they are tried; those not named come last, endpoints of one channel by ordinal
+   */
+  channel_order: Generated<string[]>;
   data: Json | null;
   delivery_mode: Generated<string>;
   expires_after_ms: Generated<number>;
@@ -1113,6 +1121,10 @@ export interface Topics {
    * high: shown at once, on a phone that sleeps, too. normal: whenever that costs the phone little.
    */
   priority: Generated<string>;
+  /**
+   * all: a reminder goes to all endpoints of a user; first: to the first that accepts, the next only after those before it have certainly failed
+   */
+  reach: Generated<string>;
   sound: string | null;
   /**
    * a moment's groups are released evenly over so long; 0: all at once

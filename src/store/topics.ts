@@ -9,6 +9,9 @@ export type CatchUpPolicy = "skip" | "latest" | "all";
 /** high: shown at once, on a phone that sleeps, too; normal: whenever that costs the phone little */
 export type Priority = "high" | "normal";
 
+/** all: to all endpoints of a user; first: to the first that accepts */
+export type Reach = "all" | "first";
+
 /** What a topic says in another language; what is left out is said as in the topic's own. */
 export interface Variant {
   readonly title?: string | undefined;
@@ -45,6 +48,9 @@ export interface Topic {
   readonly oncePerLocalDay: boolean | null;
   /** sent at its moment even in a user's quiet hours */
   readonly ignoresQuietHours: boolean;
+  readonly reach: Reach;
+  /** where reach is `first`, the channels in the order in which they are tried; those not named come last */
+  readonly channelOrder: readonly string[];
   readonly pausedAt: Date | null;
   readonly version: number;
   readonly updatedAt: Date;
@@ -73,6 +79,9 @@ export interface TopicSettings {
   readonly spreadMs?: number | undefined;
   readonly oncePerLocalDay?: boolean | null | undefined;
   readonly ignoresQuietHours?: boolean | undefined;
+  readonly reach?: Reach | undefined;
+  /** up to 20, each once; replaced as a whole */
+  readonly channelOrder?: readonly string[] | undefined;
 }
 
 /** @throws name_taken, bad_template */
@@ -154,6 +163,7 @@ export function asNameTaken(error: unknown, noun: string, name: string): unknown
 function columnsOf(settings: TopicSettings) {
   const { title, body, data, image, sound, link, locale, variants, priority } = settings;
   const { deliveryMode, expiresAfterMs, catchUp, groupCount, spreadMs, oncePerLocalDay, ignoresQuietHours } = settings;
+  const { reach, channelOrder } = settings;
   return {
     ...(title === undefined ? {} : { title }),
     ...(body === undefined ? {} : { body }),
@@ -171,6 +181,8 @@ function columnsOf(settings: TopicSettings) {
     ...(spreadMs === undefined ? {} : { spread_ms: spreadMs }),
     ...(oncePerLocalDay === undefined ? {} : { once_per_local_day: oncePerLocalDay }),
     ...(ignoresQuietHours === undefined ? {} : { ignores_quiet_hours: ignoresQuietHours }),
+    ...(reach === undefined ? {} : { reach }),
+    ...(channelOrder === undefined ? {} : { channel_order: [...channelOrder] }),
   };
 }
 
@@ -195,6 +207,8 @@ function topicOf(row: Selectable<DB["topics"]>): Topic {
     spreadMs: row.spread_ms,
     oncePerLocalDay: row.once_per_local_day,
     ignoresQuietHours: row.ignores_quiet_hours,
+    reach: row.reach as Reach,
+    channelOrder: row.channel_order,
     pausedAt: row.paused_at,
     version: row.version,
     updatedAt: row.updated_at,

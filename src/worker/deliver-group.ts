@@ -222,12 +222,14 @@ class GroupDelivery {
         leaseMs,
         recordAs: this.#recordAs,
         dense: group.dense,
+        first: group.topic.reach === "first",
       };
       const beforeMs = monotonicMs();
       const chunk = await this.#persist(async (repeated) => {
         const standing = repeated || looked ? await findIntent(db.pool, group, this.#nextChunk, group.dueDay) : null;
         if (standing !== null) return standing;
-        const small = verb === intend && group.smallPopulation !== null && this.#recordAs === null && !repeated;
+        const small =
+          verb === intend && group.smallPopulation !== null && this.#recordAs === null && !repeated && !request.first;
         return (small ? await statements.intendSmall(request) : null) ?? verb(db.pool, request);
       });
       if (chunk !== null) {

@@ -16,12 +16,18 @@ export interface Judged {
 
 export type LedgerEntry = Pick<OutcomeRecord, "indexes" | "codes" | "afterDueMs" | "tally" | "exceptions">;
 
-/**
- * Puts the verdicts on some members of a chunk into the form that one statement records.
- * @param whole these are all members of the chunk that were to be sent, in order: then indexes need no room
- * @param repeated the chunk tries again what was deferred, so whatever is final now leaves `deferred`
- */
-export function ledgerEntry(judged: readonly Judged[], whole: boolean, repeated: boolean): LedgerEntry {
+/** Which members of which chunk these are. */
+export interface Entering {
+  /** all that were to be sent, in order: then indexes need no room */
+  readonly whole: boolean;
+  /** the chunk tries again what was deferred, so whatever is final now leaves `deferred` */
+  readonly repeated: boolean;
+  /** other endpoints of theirs may stand by for what becomes of these */
+  readonly standby: boolean;
+}
+
+/** Puts the verdicts on some members of a chunk into the form that one statement records. */
+export function ledgerEntry(judged: readonly Judged[], { whole, repeated, standby }: Entering): LedgerEntry {
   const codes = new Uint8Array(judged.length);
   const afterDueMs = new Array<number>(judged.length);
   const tally = { delivered: 0, failed: 0, suppressed: 0, expired: 0, inDoubts: 0 };
@@ -32,6 +38,7 @@ export function ledgerEntry(judged: readonly Judged[], whole: boolean, repeated:
     if (verdict.reason !== null || verdict.next !== null) plain = false;
     if (outcomeMeanings[verdict.code].inDoubt) tally.inDoubts += 1;
     const state = finalStateOf(verdict.code);
+    if (standby && state !== null) plain = false;
     if (state === "delivered") tally.delivered += 1;
     else if (state === "failed") tally.failed += 1;
     else if (state === "suppressed") tally.suppressed += 1;
@@ -42,15 +49,19 @@ export function ledgerEntry(judged: readonly Judged[], whole: boolean, repeated:
     codes,
     afterDueMs,
     tally,
-    exceptions: plain ? null : exceptionsOf(judged, repeated),
+    exceptions: plain ? null : exceptionsOf(judged, { repeated, standby }),
   };
 }
 
-function exceptionsOf(judged: readonly Judged[], repeated: boolean): OutcomeExceptions {
+function exceptionsOf(
+  judged: readonly Judged[],
+  { repeated, standby }: Pick<Entering, "repeated" | "standby">,
+): OutcomeExceptions {
   const failures: OutcomeExceptions["failures"][number][] = [];
   const deferred: OutcomeExceptions["deferred"][number][] = [];
   const finished: OutcomeExceptions["finished"][number][] = [];
   const gone: OutcomeExceptions["gone"][number][] = [];
+  const reachedByUser = new Map<string, boolean>();
   for (const { hashSlot, userNumber, ordinal, verdict, takenOver } of judged) {
     const { code, reason, httpStatus, next } = verdict;
     const inDoubt = outcomeMeanings[code].inDoubt;
@@ -62,6 +73,12 @@ function exceptionsOf(judged: readonly Judged[], repeated: boolean): OutcomeExce
     }
     if (verdict.gone)
       gone.push({ userNumber, ordinal, reason: reason ?? "gone", sinceMs: verdict.goneSinceMs ?? null });
+    const state = finalStateOf(code);
+    if (standby && state !== null) {
+      const reached = state === "delivered" || inDoubt || reachedByUser.get(userNumber) === true;
+      reachedByUser.set(userNumber, reached);
+    }
   }
-  return { failures, deferred, finished, gone };
+  const ended = [...reachedByUser].map(([userNumber, reached]) => ({ userNumber, reached }));
+  return { failures, deferred, finished, gone, ended };
 }

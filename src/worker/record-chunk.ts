@@ -25,7 +25,7 @@ export class ChunkRecord {
   #timer: NodeJS.Timeout | undefined;
 
   /**
-   * @param onDeferred told after how many milliseconds a deferred member is to be tried again
+   * @param onDeferred told after how many milliseconds a deferred member, or what stood by for one, is to be tried
    * @param giveRoom gives the window back what is no longer without outcome
    */
   constructor(
@@ -106,7 +106,7 @@ export class ChunkRecord {
       chunkNumber: this.#chunk.chunkNumber,
       part: this.#parts,
       leaseMs,
-      ...ledgerEntry(judged, whole, this.#chunk.attempt > 0),
+      ...ledgerEntry(judged, { whole, repeated: this.#chunk.attempt > 0, standby: this.#chunk.standby }),
     };
     this.#parts += 1;
     try {
@@ -116,6 +116,8 @@ export class ChunkRecord {
         (error) => faults.warn("outcome", { err: error }, "outcomes can't be recorded just now; they are kept"),
       );
       if (!stands) this.#held.lose("its outcomes were refused");
+      // somebody's turn has come, or somebody is not needed: by now, so it is looked for right away
+      else if ((record.exceptions?.ended.length ?? 0) > 0) this.#onDeferred(0);
     } catch (error) {
       this.#worker.faults.error("outcome", { err: error }, "outcomes could not be recorded; they stay in doubt");
       this.#held.lose("its outcomes could not be recorded");

@@ -44,7 +44,8 @@ export async function resolveInDoubt(worker: WorkerContext, held: HeldGroup): Pr
       // its own outcomes are recorded under an earlier epoch, so the number is free
       part: 0,
       leaseMs: worker.leaseMs,
-      ...ledgerEntry(judged, false, chunk.attempt > 0),
+      // whether anything stands by for them is seldom worth a question of its own
+      ...ledgerEntry(judged, { whole: false, repeated: chunk.attempt > 0, standby: true }),
     };
     const stands = await persist(
       held.lost,

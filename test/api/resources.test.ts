@@ -30,6 +30,8 @@ describe("topics", () => {
       expiresAfterMs: 600_000,
       catchUp: "latest",
       groupCount: null,
+      reach: "all",
+      channelOrder: [],
       pausedAt: null,
       version: 1,
     });
@@ -40,6 +42,16 @@ describe("topics", () => {
     expect(cleared.body).toMatchObject({ groupCount: null, data: null, version: 3 });
     expect((await api.subscriber.get("/v1/topics/sale").expect(200)).body).toEqual(cleared.body);
     await api.admin.patch("/v1/topics/none", {}).expect(404);
+  });
+
+  it("are content with the first endpoint that accepts, in an order of channels", async () => {
+    const wish = { reach: "first", channelOrder: ["fcm", "web-push"] };
+    expect((await api.admin.post("/v1/topics", { name: "first", ...wish }).expect(201)).body).toMatchObject(wish);
+    const { body } = await api.admin.patch("/v1/topics/first", { channelOrder: ["apns"] }).expect(200);
+    expect(body).toMatchObject({ reach: "first", channelOrder: ["apns"] });
+    for (const bad of [{ reach: "some" }, { channelOrder: ["fax"] }, { channelOrder: ["fcm", "fcm"] }]) {
+      await api.admin.patch("/v1/topics/first", bad).expect(400);
+    }
   });
 
   it.each([0, "text", true, [1], { a: 1 }])("keep %j as their data", async (data) => {

@@ -205,6 +205,28 @@ describe("explainUser", () => {
     expect((await inNight()).map(([verdict]) => verdict)).toEqual(["to be sent", "to be sent", "to be sent"]);
   });
 
+  it("says which endpoint comes first where the topic is content with one, and what the others wait for", async () => {
+    const { userId, topic } = await oneMoment({ reach: "first" });
+    await engine.rows(
+      `insert into carillon.endpoints (hash_slot, user_number, ordinal, channel, address)
+       select hash_slot, user_number, 2, 'memory', user_id || '#2' from carillon.users where user_id = $1`,
+      [userId],
+    );
+    const told = async () => (await explain(userId)).moments[0];
+    expect(await told()).toMatchObject({
+      verdict: "to be sent",
+      deliveries: [
+        { ordinal: 1, state: "to be sent", reason: null },
+        { ordinal: 2, state: "stands by", reason: "waits for memory" },
+      ],
+    });
+    await patchTopic(engine.db, topic, { reach: "all" });
+    expect((await told())?.deliveries.map(({ state }) => state)).toEqual(["to be sent", "to be sent"]);
+    await patchTopic(engine.db, topic, { reach: "first" });
+    await engine.rows("update carillon.endpoints set gone_at = now() where ordinal = 1 and address = $1", [userId]);
+    expect((await told())?.deliveries).toMatchObject([{ ordinal: 2, state: "to be sent" }]);
+  });
+
   it("says who has opted out or is on the suppression list", async () => {
     const { userId, topic } = await oneMoment();
     const told = async () => (await explain(userId)).moments.map(({ whyNot }) => whyNot?.text ?? null);

@@ -385,6 +385,21 @@ describe("the checker", () => {
       corrupt: () => change("update carillon.time_buckets set cancelled_at = due_at - interval '5 s'"),
     },
     {
+      name: "more endpoints than one",
+      corrupt: async () => {
+        await change("update carillon.topics set reach = 'first'");
+        await addChunk(50);
+        await change("update carillon.chunks set ordinals = '{2}' where chunk_number = 50");
+      },
+    },
+    {
+      name: "not needed by anybody",
+      corrupt: async () => {
+        await change("update carillon.topics set reach = 'first'");
+        await setFirstCode(35);
+      },
+    },
+    {
       name: "counters differ from the ledger",
       corrupt: () => change("update carillon.groups set delivered = delivered + 1"),
     },

@@ -306,7 +306,8 @@ export function recordOf(
       inDoubts: inDoubt ? count : 0,
     },
     leaseMs: testLeaseMs,
-    exceptions: exceptions === null ? null : { failures: [], deferred: [], finished: [], gone: [], ...exceptions },
+    exceptions:
+      exceptions === null ? null : { failures: [], deferred: [], finished: [], gone: [], ended: [], ...exceptions },
   };
 }
 

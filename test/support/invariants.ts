@@ -72,6 +72,8 @@ export type ViolationName =
   | "delivered but not received"
   | "stale write"
   | "sent after leaving"
+  | "more endpoints than one"
+  | "not needed by anybody"
   | "sent after cancelling"
   | "counters differ from the ledger";
 

@@ -120,6 +120,31 @@ const faultTexts: readonly { readonly name: ViolationName; readonly text: string
       group by m.bucket_id, m.group_number, m.chunk_number`,
   },
   {
+    // where the topic is content with one: neither after it was accepted nor after an in-doubt is another one tried
+    name: "more endpoints than one",
+    text: `
+      select m.bucket_id, m.user_number, array_agg(distinct m.ordinal) as ordinals
+      from carillon.time_buckets b
+      join carillon.topics t on t.topic_id = b.topic_id and t.reach = 'first'
+      join carillon.chunk_members m on m.bucket_id = b.bucket_id and m.due_day = b.due_day
+      join carillon.outcome_codes o on o.code = m.code and (o.state = 'delivered' or o.in_doubt)
+      where not m.refused
+      group by m.bucket_id, m.user_number
+      having count(distinct m.ordinal) > 1`,
+  },
+  {
+    name: "not needed by anybody",
+    text: `
+      select n.bucket_id, n.user_number, n.ordinal
+      from carillon.time_buckets b
+      join carillon.chunk_members n on n.bucket_id = b.bucket_id and n.due_day = b.due_day and n.code = 35
+      where not exists (
+        select from carillon.chunk_members m
+        join carillon.outcome_codes o on o.code = m.code and (o.state = 'delivered' or o.in_doubt)
+        where m.bucket_id = n.bucket_id and m.due_day = n.due_day and m.user_number = n.user_number
+          and m.ordinal <> n.ordinal)`,
+  },
+  {
     name: "counters differ from the ledger",
     text: `
       with latest as (

@@ -19,7 +19,7 @@ export function claimedGroup(changed: Partial<ClaimedGroup> = {}): ClaimedGroup 
     paused: false,
     dense: false,
     smallPopulation: null,
-    topic: { ...plainTopic, topicId: 1, name: "live", deliveryMode: "at_least_once" },
+    topic: { ...plainTopic, topicId: 1, name: "live", deliveryMode: "at_least_once", reach: "all" },
     ...changed,
   };
 }

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { channelNames } from "../../channels/channel.ts";
 import { coded, slugText } from "./contract.ts";
 import { canonicalLocaleText, texts, variants } from "./message.ts";
 
@@ -27,6 +28,12 @@ const settings = {
   /** null: for timetable rules yes, for others no */
   oncePerLocalDay: z.boolean().nullable().optional(),
   ignoresQuietHours: z.boolean().optional(),
+  reach: z.enum(["all", "first"]).optional(),
+  /** those that are not named come last */
+  channelOrder: z
+    .array(z.enum(channelNames))
+    .refine((names) => new Set(names).size === names.length, "Must name a channel once")
+    .optional(),
 };
 
 export const newTopic = z.strictObject({ name: slugText, ...settings });
