@@ -704,6 +704,27 @@ export const mutants: readonly Mutant[] = [
     "test/store/intent.test.ts",
   ),
   mutant(
+    "gone: a token that was registered since it was found dead is pruned",
+    outcome,
+    "e.registered_at <= to_timestamp(x.since_ms / 1000)",
+    "x.since_ms is not null",
+    "test/store/outcome.test.ts",
+  ),
+  mutant(
+    "gone: the wrong environment prunes everybody",
+    "src/channels/apns-evidence.ts",
+    "|| this.#hasAccepted ||",
+    "|| true ||",
+    "test/channels/apns.test.ts",
+  ),
+  mutant(
+    "circuit: what a GOAWAY leaves out counts as silence",
+    "src/worker/circuit.ts",
+    " && outcome.heard !== true",
+    "",
+    "test/worker/circuit.test.ts",
+  ),
+  mutant(
     "an endpoint that is gone stays",
     outcome,
     "set gone_at = clock_timestamp(), gone_reason = x.reason",
