@@ -1,23 +1,37 @@
 import { describe, expect, it } from "vitest";
-import type { Outcome } from "../../src/channels/channel.ts";
+import type { Outcome, WebPushDestination } from "../../src/channels/channel.ts";
 import { newVapidPair } from "../../src/channels/credentials.ts";
 import { guardedConnector } from "../../src/channels/egress-guard.ts";
 import { EncryptionThread } from "../../src/channels/encryption-thread.ts";
 import { PushServices } from "../../src/channels/push-services.ts";
 import { createVapid } from "../../src/channels/vapid.ts";
+import { createWebPushChannel } from "../../src/channels/web-push.ts";
 import { WebPushSending } from "../../src/channels/web-push-sending.ts";
 import { checkPushSubscription } from "../../src/channels/web-push-subscription.ts";
+import { startWebPush } from "../../src/fakes/web-push.ts";
 import { Browser } from "./browser.ts";
-import { deliveriesTo, someMoment } from "./conformance.ts";
+import { deliveriesTo, sendAll, someMoment } from "./conformance.ts";
 import { PushServer } from "./push-server.ts";
 
 const policy = { allowLoopback: true, allowPrivate: false };
+const identity = {
+  destinationId: 1,
+  name: "browsers",
+  channel: "web-push",
+  url: "",
+  subject: "mailto:ops@example.com",
+} as const;
 const noPoint = { publicKey: Buffer.alloc(65, 7).fill(4, 0, 1), auth: Buffer.alloc(16) };
 const users = 200;
 
 function newThread() {
   const thread = new EncryptionThread(2);
   return Object.assign(thread, { [Symbol.asyncDispose]: () => thread.close() });
+}
+
+function newChannel(ca: string) {
+  const channel = createWebPushChannel({ policy, connectionsPerHost: 4, ca });
+  return Object.assign(channel, { [Symbol.asyncDispose]: () => channel.close() });
 }
 
 describe("the encryption thread", () => {
@@ -142,5 +156,31 @@ describe("a sending with the encryption thread", () => {
     // the two batches that are away, at the least
     expect(unsent).toBeGreaterThanOrEqual(32);
     expect(log.length).toBeLessThanOrEqual(users - unsent);
+  });
+
+  it("lets the event loop turn between a few messages, however many streams are free", async () => {
+    await using service = await startWebPush();
+    await using channel = newChannel(service.ca);
+    const destination: WebPushDestination = { ...service.vapid, ...identity };
+    const addresses = Array.from({ length: 90 }, (_, user) => JSON.stringify(service.subscribe(`u${user}`)));
+    // the first message opens the session
+    await sendAll(channel, destination, deliveriesTo(...addresses.slice(0, 1)));
+    let turn = 0;
+    const askedInTurn = new Map<number, number>();
+    const nextTurn = () => {
+      turn += 1;
+      turning = setImmediate(nextTurn);
+    };
+    let turning = setImmediate(nextTurn);
+    const { outcomes } = await sendAll(channel, destination, deliveriesTo(...addresses), {
+      mayBegin: () => {
+        askedInTurn.set(turn, (askedInTurn.get(turn) ?? 0) + 1);
+        return true;
+      },
+    });
+    clearImmediate(turning);
+    expect(outcomes.every((outcome) => outcome?.kind === "accepted")).toBe(true);
+    // each is asked for before it is encrypted, before it is given out and before its first byte; two turns may count as one
+    expect(Math.max(...askedInTurn.values())).toBeLessThanOrEqual(2 * 8 * 3);
   });
 });
