@@ -86,6 +86,7 @@ describe("whatever is sent", () => {
       "schedules",
       "buckets",
       "destinations",
+      "event-listeners",
     );
     await fc.assert(
       fc.asyncProperty(resource, segment, fc.string({ maxLength: 10 }), async (name, given, query) => {
