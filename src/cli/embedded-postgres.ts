@@ -172,7 +172,7 @@ function configuration(port: number, settings: Readonly<Record<string, string | 
     listen_addresses: "127.0.0.1",
     port,
     unix_socket_directories: "",
-    max_connections: 200,
+    max_connections: 500,
     timezone: "UTC",
     log_timezone: "UTC",
     ...settings,

@@ -1,5 +1,5 @@
 import type { Fence } from "./claim.ts";
-import type { Executor, Statement } from "./executor.ts";
+import { byKey, type Executor, type Statement } from "./executor.ts";
 import { turnOfOthers } from "./reach.ts";
 
 /** What is to be recorded of some members of a chunk, in one statement. */
@@ -157,18 +157,16 @@ const recordExceptions = (standby: boolean): Statement => ({
       group by l.destination_id
     ), finished as (
       -- looked up one by one: joined, each row of the group was held against each of these, 130 ms a chunk instead of 3
-      -- with 13,000 rows. (They are under way, so nobody else moves them meanwhile.)
+      -- with 13,000 rows
       delete from carillon.deferred d
-      where d.ctid = any (array(
-        select s.at
+      using (
+        select coalesce(x.hash_slot, u.hash_slot, 0) as hash_slot, x.user_number, x.ordinal
         from recorded r, unnest($30::int[], $31::bigint[], $32::smallint[]) as x (hash_slot, user_number, ordinal)
         left join carillon.users u on u.user_number = x.user_number
-        cross join lateral (
-          select s.ctid as at from carillon.deferred s
-          where s.bucket_id = $1 and s.group_number = $2 and s.hash_slot = coalesce(x.hash_slot, u.hash_slot, 0)
-            and s.user_number = x.user_number and s.ordinal = x.ordinal
-          offset 0
-        ) s))
+        offset 0
+      ) f
+      where d.bucket_id = $1 and d.group_number = $2 and ${byKey("d.hash_slot", "f.hash_slot")}
+        and ${byKey("d.user_number", "f.user_number")} and ${byKey("d.ordinal", "f.ordinal")}
     ), gone as (
       update carillon.endpoints e
       set gone_at = clock_timestamp(), gone_reason = x.reason

@@ -46,7 +46,11 @@ describe("statements that are committed and whose replies are lost", storyLimit,
     await using story = await beginStory();
     let lost = false;
     const receiver = new StoryReceiver(() => (lost ? { kind: "accepted" } : new Promise(() => undefined)));
-    await using proxy = await startLossyProxy(story.url, ["record_outcomes_and_exceptions"], (_, before) => before < 2);
+    await using proxy = await startLossyProxy(
+      story.url,
+      ["record_outcomes_others_stand_by_for"],
+      (_, before) => before < 2,
+    );
     await story.topic("once", { groupCount: 2, deliveryMode: "at_most_once" });
     const at = await story.instantIn(1500);
     const [saved] = await story.subscribe("once", at, userIds(60));

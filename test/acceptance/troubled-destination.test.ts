@@ -8,7 +8,7 @@ import {
 import { createDestination } from "../../src/store/destinations.ts";
 import type { SavedSubscription } from "../../src/store/subscribe.ts";
 import { storyLimit } from "../support/nodes.ts";
-import { beginStory, hurry, type Story, storyKey, userIds } from "../support/stories.ts";
+import { beginStory, hurry, type Story, type StoryPace, storyKey, userIds } from "../support/stories.ts";
 import { until } from "../support/world.ts";
 
 const people = 300;
@@ -16,7 +16,7 @@ const window = 100;
 const connectionsPerHost = 40;
 
 /** Half of the users at a receiver that is well, half at one in trouble, all due at one instant. */
-async function twoReceivers(story: Story, troubled: WebhookReceiverOptions) {
+async function twoReceivers(story: Story, troubled: WebhookReceiverOptions, pace: Partial<StoryPace> = {}) {
   const receivers = { well: await startWebhookReceiver(), troubled: await startWebhookReceiver(troubled) };
   for (const [name, { url }] of Object.entries(receivers)) {
     await createDestination(story.db, { channel: "webhook", name, url, batchSize: 1 }, storyKey);
@@ -31,7 +31,7 @@ async function twoReceivers(story: Story, troubled: WebhookReceiverOptions) {
   }
   const node = await story.startNode({
     channels: [createWebhookChannel({ policy: { allowLoopback: true, allowPrivate: true }, connectionsPerHost })],
-    pace: { window, chunk: 50 },
+    pace: { window, chunk: 50, ...pace },
   });
   const bucketId = await story.bucketOf(saved[0]?.scheduleId ?? "");
   return { ...receivers, node, bucketId, [Symbol.asyncDispose]: async () => void (await stopBoth(receivers)) };
@@ -68,13 +68,13 @@ describe.concurrent("one destination in trouble", storyLimit, () => {
     await using story = await beginStory();
     let refusing = true;
     let refused = 0;
-    await using there = await twoReceivers(story, {
-      faults: () => {
-        if (!refusing) return "accept";
-        refused += 1;
-        return { status: 401 };
-      },
-    });
+    const faults = () => {
+      if (!refusing) return "accept" as const;
+      refused += 1;
+      return { status: 401 };
+    };
+    // what is refused is answered, however busy the machine: a send that timed out would be a try
+    await using there = await twoReceivers(story, { faults }, { leaseMs: 12_000, sendTimeoutMs: 10_000 });
     await there.well.whenReceived(people);
     const attention = () =>
       story.rows("select subject, why from carillon.attention where kind = 'destination refuses'");

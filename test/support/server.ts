@@ -27,7 +27,7 @@ async function startContainer(): Promise<TestServer | undefined> {
   );
   if (!answers) return undefined;
   const container = await new PostgreSqlContainer("postgres:18")
-    .withCommand(["postgres", "-c", "fsync=off", "-c", "max_connections=200"])
+    .withCommand(["postgres", "-c", "fsync=off", "-c", "max_connections=500"])
     .start();
   return {
     url: container.getConnectionUri(),
