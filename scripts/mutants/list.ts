@@ -137,8 +137,8 @@ export const mutants: readonly Mutant[] = [
   mutant(
     "reach: the turn changes though the outcome is refused",
     outcome,
-    "          from recorded r, unnest($36::bigint[]",
-    "          from (select $1::bigint as bucket_id) r, unnest($36::bigint[]",
+    "          from recorded r, unnest($37::bigint[]",
+    "          from (select $1::bigint as bucket_id) r, unnest($37::bigint[]",
     reachTest,
   ),
   mutant(
