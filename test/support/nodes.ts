@@ -136,9 +136,9 @@ function followLog(child: ChildProcess): { lines: string[]; logged(pattern: RegE
   return { lines, logged };
 }
 
-/** A story waits for events; this is for a machine on which each of them is slow. */
-/*
- * A story plays by the clock, and a machine that stands still for seconds can spoil one: it gets a second try, which the
- * output shows (retry x1) and is worth a look. One that fails twice is wrong.
+/**
+ * A story waits for events; this is for a machine on which each of them is slow. It plays by the clock, and a machine that
+ * stands still for seconds can spoil one: it gets a second try, which the output shows (retry x1) and is worth a look. One
+ * that fails twice is wrong.
  */
 export const storyLimit = { timeout: 90_000, retry: 1 } as const;
