@@ -126,6 +126,11 @@ export function throwAny(errors: readonly CarillonError[]): void {
   throw others.length === 0 ? first : new ManyErrors([first, ...others]);
 }
 
+/** What was thrown, as an error: anything can be thrown. */
+export function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(String(thrown));
+}
+
 /** For the default branch of a switch over a closed union: the compiler proves that it is never reached. */
 export function unreachable(value: never): never {
   throw new Error(`unreachable: ${JSON.stringify(value)}`);

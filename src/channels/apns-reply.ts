@@ -1,7 +1,8 @@
-import { CarillonError, unreachable } from "../errors.ts";
+import { unreachable } from "../errors.ts";
 import { accepted, type Outcome } from "./channel.ts";
 import type { Ending, Reply } from "./lane.ts";
 import { retryAfterMs } from "./retry-after.ts";
+import { printable, unanswered } from "./unanswered.ts";
 
 /** What a documented reason makes of a delivery. */
 type Verdict =
@@ -63,7 +64,6 @@ export const apnsReasons: Readonly<Record<string, Verdict>> = {
 
 /** Apple names no time; a team that changed its token too often is refused until enough of it has passed. */
 const tokenUpdatesWaitMs = 60_000;
-const wordLengthMax = 60;
 
 /** Apple's answer to a request that it did not accept. */
 interface Refusal {
@@ -137,30 +137,6 @@ function verdictOf(status: number, reason: string | null): Verdict {
   }
 }
 
-function unanswered(ending: Exclude<Ending, { kind: "answered" }>): Outcome {
-  switch (ending.kind) {
-    case "held_back":
-      return { kind: "retry", reason: "held_back" };
-    case "unsent":
-      // The guard will not think otherwise at the next try.
-      return isHostile(ending.error)
-        ? { kind: "rejected", reason: `refused by the egress guard: ${printable(ending.error.message)}` }
-        : {
-            kind: "retry",
-            reason: `not sent: ${wordsOf(ending.error)}`,
-            ...(ending.heard === true ? { heard: true } : {}),
-          };
-    case "broken_off":
-      return { kind: "in_doubt", reason: `no reply: ${wordsOf(ending.error)}` };
-    default:
-      return unreachable(ending);
-  }
-}
-
-function isHostile(error: Error): boolean {
-  return error instanceof CarillonError && error.code === "hostile_url";
-}
-
 function refusalIn(body: Reply["body"]): Refusal {
   let parsed: unknown;
   try {
@@ -179,14 +155,4 @@ function refusalIn(body: Reply["body"]): Refusal {
 /** A number that is none of a time would not fit into the database either. */
 function isTimestamp(value: unknown): value is number {
   return typeof value === "number" && value > 0 && !Number.isNaN(new Date(value).getTime());
-}
-
-/** Words from outside go into our ledger and on screens: short, and printable ASCII only. */
-function printable(words: string): string {
-  return words.slice(0, wordLengthMax).replace(/[^\x20-\x7e]/g, "?");
-}
-
-/** Codes say it without the addresses that messages carry. */
-function wordsOf(error: Error): string {
-  return "code" in error && typeof error.code === "string" ? error.code : printable(error.message);
 }

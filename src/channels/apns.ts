@@ -1,12 +1,15 @@
 import type { Monotonic } from "../clock.ts";
+import { asError } from "../errors.ts";
 import { Evidence } from "./apns-evidence.ts";
 import { findingOf, probeRequest } from "./apns-probe.ts";
+import { type ApnsRoute, apnsProvider } from "./apns-provider.ts";
 import { apnsOutcome } from "./apns-reply.ts";
-import { type ApnsRoute, ApnsSending } from "./apns-sending.ts";
 import { ProviderTokens } from "./apns-token.ts";
+import { AuthorisedSending } from "./authorised-sending.ts";
 import type { ApnsDestination, Channel, OnReply, Outcome, SendRequest } from "./channel.ts";
 import { checkUrl, type EgressPolicy, guardedConnector, type Resolve } from "./egress-guard.ts";
 import { Http2Lane } from "./http2-lane.ts";
+import { settleAll } from "./settle-all.ts";
 
 export interface ApnsChannelOptions {
   readonly policy: EgressPolicy;
@@ -98,7 +101,8 @@ export function createApnsChannel(options: ApnsChannelOptions): Channel {
     } catch (error) {
       return settleAll(request, apnsOutcome({ kind: "unsent", error: asError(error) }, nowMs()));
     }
-    await new ApnsSending(request, evidence === undefined ? app : { ...app, evidence }, nowMs).run();
+    const route = evidence === undefined ? app : { ...app, evidence };
+    await new AuthorisedSending(request, apnsProvider(route, request.moment, nowMs)).run();
   }
 
   async function close(): Promise<void> {
@@ -140,16 +144,4 @@ export function createApnsChannel(options: ApnsChannelOptions): Channel {
 
 function credentialOf({ teamId, keyId, privateKey }: ApnsDestination): string {
   return `${teamId} ${keyId} ${privateKey}`;
-}
-
-function settleAll({ deliveries, settle }: SendRequest, outcome: Outcome): void {
-  if (deliveries.length === 0) return;
-  settle(
-    deliveries.map((_, index) => index),
-    deliveries.map(() => outcome),
-  );
-}
-
-function asError(error: unknown): Error {
-  return error instanceof Error ? error : new Error(String(error));
 }

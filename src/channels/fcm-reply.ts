@@ -1,7 +1,8 @@
-import { CarillonError, unreachable } from "../errors.ts";
+import { unreachable } from "../errors.ts";
 import { accepted, type Outcome } from "./channel.ts";
 import type { Ending, Reply } from "./lane.ts";
 import { retryAfterMs } from "./retry-after.ts";
+import { printable, unanswered } from "./unanswered.ts";
 
 /** What a documented error code makes of a delivery. */
 type Verdict =
@@ -34,7 +35,6 @@ export const fcmErrorCodes: Readonly<Record<string, Verdict>> = {
 
 /** "FCM error codes", QUOTA_EXCEEDED: a minute at least, where the answer does not say how long. */
 const quotaWaitMs = 60_000;
-const wordLengthMax = 60;
 
 /** Google's error object (google.rpc.Status), as far as it bears on the outcome. */
 interface Refusal {
@@ -115,30 +115,6 @@ function reasonOf(refusal: Refusal | null, status: number): string {
   return printable(field === undefined ? code : `${code} (${field})`);
 }
 
-function unanswered(ending: Exclude<Ending, { kind: "answered" }>): Outcome {
-  switch (ending.kind) {
-    case "held_back":
-      return { kind: "retry", reason: "held_back" };
-    case "unsent":
-      // The guard will not think otherwise at the next try.
-      return isHostile(ending.error)
-        ? { kind: "rejected", reason: `refused by the egress guard: ${printable(ending.error.message)}` }
-        : {
-            kind: "retry",
-            reason: `not sent: ${wordsOf(ending.error)}`,
-            ...(ending.heard === true ? { heard: true } : {}),
-          };
-    case "broken_off":
-      return { kind: "in_doubt", reason: `no reply: ${wordsOf(ending.error)}` };
-    default:
-      return unreachable(ending);
-  }
-}
-
-function isHostile(error: Error): boolean {
-  return error instanceof CarillonError && error.code === "hostile_url";
-}
-
 /** @returns null where the body is no error object of Google's */
 function refusalIn(body: Reply["body"]): Refusal | null {
   const error = record(record(parse(body))?.error);
@@ -168,14 +144,4 @@ function record(value: unknown): Record<string, unknown> | null {
 
 function text(value: unknown): string | null {
   return typeof value === "string" && value !== "" ? value : null;
-}
-
-/** Words from outside go into our ledger and on screens: short, and printable ASCII only. */
-function printable(words: string): string {
-  return words.slice(0, wordLengthMax).replace(/[^\x20-\x7e]/g, "?");
-}
-
-/** Codes say it without the addresses that messages carry. */
-function wordsOf(error: Error): string {
-  return "code" in error && typeof error.code === "string" ? error.code : printable(error.message);
 }

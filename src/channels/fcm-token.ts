@@ -2,7 +2,8 @@ import { type CryptoKey, importPKCS8, SignJWT } from "jose";
 import type { buildConnector } from "undici";
 import { type Monotonic, monotonicMs } from "../clock.ts";
 import { CarillonError } from "../errors.ts";
-import type { FcmDestination, Outcome } from "./channel.ts";
+import type { Authorised } from "./authorised-sending.ts";
+import type { FcmDestination } from "./channel.ts";
 import { checkUrl, type EgressPolicy } from "./egress-guard.ts";
 import { type Ending, Lane, type Reply } from "./lane.ts";
 
@@ -29,11 +30,6 @@ export interface AccessToken {
   readonly renewAtMonotonicMs: number;
 }
 
-/** A token, or what its lack makes of every delivery: `retry` or `auth`. */
-export type Authorised =
-  | { readonly kind: "token"; readonly token: AccessToken }
-  | { readonly kind: "refused"; readonly outcome: Outcome };
-
 export type ServiceAccount = Pick<FcmDestination, "clientEmail" | "privateKey" | "tokenUrl">;
 
 /**
@@ -50,7 +46,7 @@ export class AccessTokens {
   readonly #monotonic: Monotonic;
   #key: Promise<CryptoKey> | null = null;
   #latest: AccessToken | null = null;
-  #asking: Promise<Authorised> | null = null;
+  #asking: Promise<Authorised<AccessToken>> | null = null;
   #notAheadBeforeMs = 0;
 
   /**
@@ -72,7 +68,7 @@ export class AccessTokens {
   }
 
   /** A token that Google still takes; never rejects. */
-  async current(): Promise<Authorised> {
+  async current(): Promise<Authorised<AccessToken>> {
     const latest = this.#latest;
     const now = this.#monotonic();
     if (latest === null || now >= latest.endsAtMonotonicMs) return this.#ask();
@@ -84,7 +80,7 @@ export class AccessTokens {
   }
 
   /** After a token was refused: the one that has replaced it, or a new one; never rejects. */
-  async replacing(refused: AccessToken): Promise<Authorised> {
+  async replacing(refused: AccessToken): Promise<Authorised<AccessToken>> {
     const latest = this.#latest;
     if (latest !== null && latest !== refused) return { kind: "token", token: latest };
     this.#latest = null;
@@ -95,14 +91,14 @@ export class AccessTokens {
     return this.#lane.close();
   }
 
-  #ask(): Promise<Authorised> {
+  #ask(): Promise<Authorised<AccessToken>> {
     this.#asking ??= this.#askOnce().finally(() => {
       this.#asking = null;
     });
     return this.#asking;
   }
 
-  async #askOnce(): Promise<Authorised> {
+  async #askOnce(): Promise<Authorised<AccessToken>> {
     let assertion: string;
     try {
       assertion = await this.#assertion();
@@ -160,7 +156,7 @@ export class AccessTokens {
   }
 }
 
-function refused(kind: "retry" | "auth" | "rejected", reason: string): Authorised {
+function refused(kind: "retry" | "auth" | "rejected", reason: string): Authorised<AccessToken> {
   return { kind: "refused", outcome: { kind, reason } };
 }
 

@@ -1,13 +1,16 @@
 import type { Monotonic } from "../clock.ts";
+import { asError } from "../errors.ts";
 import { probeRequest } from "./apns-probe.ts";
+import { AuthorisedSending } from "./authorised-sending.ts";
 import type { Channel, FcmDestination, OnReply, Outcome, SendRequest } from "./channel.ts";
 import { checkUrl, type EgressPolicy, guardedConnector, type Resolve } from "./egress-guard.ts";
 import { fcmBodies } from "./fcm-body.ts";
 import { findingOf } from "./fcm-probe.ts";
+import { type FcmRoute, fcmProvider } from "./fcm-provider.ts";
 import { fcmOutcome } from "./fcm-reply.ts";
-import { type FcmRoute, FcmSending } from "./fcm-sending.ts";
 import { AccessTokens } from "./fcm-token.ts";
 import { Http2Lane } from "./http2-lane.ts";
+import { settleAll } from "./settle-all.ts";
 
 export interface FcmChannelOptions {
   readonly policy: EgressPolicy;
@@ -81,7 +84,7 @@ export function createFcmChannel(options: FcmChannelOptions): Channel {
       return settleAll(request, fcmOutcome({ kind: "unsent", error: asError(error) }, nowMs()));
     }
     const bodies = fcmBodies(request.moment, nowMs(), validateOnly);
-    await new FcmSending(request, project, bodies, nowMs).run();
+    await new AuthorisedSending(request, fcmProvider(project, bodies, nowMs)).run();
   }
 
   async function close(): Promise<void> {
@@ -121,16 +124,4 @@ export function createFcmChannel(options: FcmChannelOptions): Channel {
 
     close,
   };
-}
-
-function settleAll({ deliveries, settle }: SendRequest, outcome: Outcome): void {
-  if (deliveries.length === 0) return;
-  settle(
-    deliveries.map((_, index) => index),
-    deliveries.map(() => outcome),
-  );
-}
-
-function asError(error: unknown): Error {
-  return error instanceof Error ? error : new Error(String(error));
 }

@@ -1,4 +1,5 @@
 import { type ClientHttp2Session, type ClientHttp2Stream, constants, type IncomingHttpHeaders } from "node:http2";
+import { asError } from "../errors.ts";
 import type { Ending, Parcel, Source } from "./lane.ts";
 
 /** What an exchange tells the session that carries it. */
@@ -89,7 +90,7 @@ export class Http2Exchange {
       stream.end(this.#parcel.body);
       return true;
     } catch (error) {
-      this.#end({ kind: "unsent", error: error instanceof Error ? error : new Error(String(error)) });
+      this.#end({ kind: "unsent", error: asError(error) });
       return false;
     }
   }

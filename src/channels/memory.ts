@@ -1,4 +1,5 @@
 import { accepted, type Channel, type Delivery, type Outcome, type SendRequest } from "./channel.ts";
+import { settleAll } from "./settle-all.ts";
 
 export interface MemoryChannelOptions {
   /** what becomes of each delivery; default: all are accepted */
@@ -24,13 +25,11 @@ export function createMemoryChannel(options: MemoryChannelOptions = {}): Channel
     async send(request) {
       const { deliveries, signal } = request;
       if (deliveries.length === 0) return;
-      const indexes = deliveries.map((_, index) => index);
-      const settleAll = (outcome: Outcome) => request.settle(indexes, new Array<Outcome>(indexes.length).fill(outcome));
-      if (closed) return settleAll({ kind: "retry", reason: "not sent: closed" });
-      if (signal.aborted) return settleAll({ kind: "retry", reason: "not sent: aborted" });
-      if (!request.mayBegin()) return settleAll({ kind: "retry", reason: "held_back" });
+      if (closed) return settleAll(request, { kind: "retry", reason: "not sent: closed" });
+      if (signal.aborted) return settleAll(request, { kind: "retry", reason: "not sent: aborted" });
+      if (!request.mayBegin()) return settleAll(request, { kind: "retry", reason: "held_back" });
       log?.(deliveries, request);
-      if (outcomeOf === undefined) return settleAll(accepted);
+      if (outcomeOf === undefined) return settleAll(request, accepted);
       await Promise.all(
         deliveries.map(async (delivery, index) => {
           // Asked in here, so that what it throws becomes an outcome too.

@@ -1,9 +1,7 @@
-import { CarillonError, unreachable } from "../errors.ts";
 import { accepted, type Outcome } from "./channel.ts";
 import type { Ending, Reply } from "./lane.ts";
 import { retryAfterMs } from "./retry-after.ts";
-
-const wordLengthMax = 60;
+import { unanswered } from "./unanswered.ts";
 
 /**
  * That the subscription was made with another VAPID key than ours, in the words of each push service: Google's (403),
@@ -50,25 +48,6 @@ function isOfAnotherKey({ status, body }: Reply, hostname: string): boolean {
   return (status === 400 || status === 401 || status === 403) && saysOtherKey.test(body.toString("latin1"));
 }
 
-function unanswered(ending: Exclude<Ending, { kind: "answered" }>): Outcome {
-  switch (ending.kind) {
-    case "held_back":
-      return { kind: "retry", reason: "held_back" };
-    case "unsent":
-      return ending.error instanceof CarillonError && ending.error.code === "hostile_url"
-        ? { kind: "rejected", reason: `refused by the egress guard: ${ending.error.message}` }
-        : {
-            kind: "retry",
-            reason: `not sent: ${wordsOf(ending.error)}`,
-            ...(ending.heard === true ? { heard: true } : {}),
-          };
-    case "broken_off":
-      return { kind: "in_doubt", reason: `no reply: ${wordsOf(ending.error)}` };
-    default:
-      return unreachable(ending);
-  }
-}
-
 /** The status, and the one word for it that Apple (`reason`) and Mozilla (`errno`) put in; never their prose. */
 function words({ status, body }: Reply): string {
   const word = wordIn(body);
@@ -86,10 +65,4 @@ function wordIn(body: Buffer): string | null {
   } catch {
     return null;
   }
-}
-
-/** Codes say it without the addresses that messages carry. */
-function wordsOf(error: Error): string {
-  if ("code" in error && typeof error.code === "string") return error.code;
-  return error.message.slice(0, wordLengthMax).replace(/[^\x20-\x7e]/g, "?");
 }

@@ -3,6 +3,7 @@ import type { Channel, OnReply, Outcome, Probe, WebPushDestination } from "./cha
 import { guardedConnector, isInsideHost, type Resolve } from "./egress-guard.ts";
 import { EncryptionThread } from "./encryption-thread.ts";
 import { PushServices } from "./push-services.ts";
+import { settleAll } from "./settle-all.ts";
 import { createVapid, type Vapid } from "./vapid.ts";
 import { type PushItem, WebPushSending } from "./web-push-sending.ts";
 import { type PushPolicy, readPushSubscription } from "./web-push-subscription.ts";
@@ -90,24 +91,16 @@ export function createWebPushChannel(options: WebPushChannelOptions): Channel {
     },
 
     async send(request) {
-      const { deliveries, destination, settle } = request;
-      const settleAll = (outcome: Outcome) => {
-        if (deliveries.length === 0) return;
-        settle.call(
-          request,
-          deliveries.map((_, index) => index),
-          deliveries.map(() => outcome),
-        );
-      };
+      const { deliveries, destination } = request;
       if (destination?.channel !== "web-push")
-        return settleAll({ kind: "rejected", reason: "the endpoint has no destination of Web Push" });
-      if (closing !== null) return settleAll({ kind: "retry", reason: "not sent: closed" });
-      if (request.signal.aborted) return settleAll({ kind: "retry", reason: "not sent: aborted" });
+        return settleAll(request, { kind: "rejected", reason: "the endpoint has no destination of Web Push" });
+      if (closing !== null) return settleAll(request, { kind: "retry", reason: "not sent: closed" });
+      if (request.signal.aborted) return settleAll(request, { kind: "retry", reason: "not sent: aborted" });
       let vapid: Vapid;
       try {
         vapid = identityOf(destination).vapid;
       } catch {
-        return settleAll({ kind: "auth", reason: "the destination's VAPID keys are no pair" });
+        return settleAll(request, { kind: "auth", reason: "the destination's VAPID keys are no pair" });
       }
 
       if (deliveries.length >= worthAThread) void thread.start();
@@ -120,7 +113,7 @@ export function createWebPushChannel(options: WebPushChannelOptions): Channel {
           if (beside === undefined) byOrigin.set(origin, [item]);
           else beside.push(item);
         } catch (error) {
-          settle.call(request, [index], [refusedByUs(error)]);
+          request.settle([index], [refusedByUs(error)]);
         }
       }
       await Promise.all(

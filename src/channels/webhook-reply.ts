@@ -1,7 +1,7 @@
-import { CarillonError, unreachable } from "../errors.ts";
 import { accepted, type Outcome } from "./channel.ts";
 import type { Ending, Reply } from "./lane.ts";
 import { retryAfterMs } from "./retry-after.ts";
+import { printable, unanswered } from "./unanswered.ts";
 
 const reasonLengthMax = 120;
 
@@ -33,28 +33,6 @@ export function batchOutcomes(ending: Ending, deliveryIds: readonly string[], no
   return exceptions === null ? all(accepted) : deliveryIds.map((id) => exceptions.get(id) ?? accepted);
 }
 
-function unanswered(ending: Exclude<Ending, { kind: "answered" }>): Outcome {
-  switch (ending.kind) {
-    case "held_back":
-      return { kind: "retry", reason: "held_back" };
-    case "unsent":
-      return refusedByUs(ending.error) ?? { kind: "retry", reason: `not sent: ${reasonOf(ending.error)}` };
-    case "broken_off":
-      return { kind: "in_doubt", reason: `no reply: ${reasonOf(ending.error)}` };
-    default:
-      return unreachable(ending);
-  }
-}
-
-/** Neither the guard nor a URL that is no request target will think otherwise at the next try. */
-function refusedByUs(error: Error): Outcome | null {
-  if (error instanceof CarillonError && error.code === "hostile_url") {
-    return { kind: "rejected", reason: `refused by the egress guard: ${error.message}` };
-  }
-  if (codeOf(error) === "UND_ERR_INVALID_ARG") return { kind: "rejected", reason: reasonOf(error) };
-  return null;
-}
-
 function refusal(reply: Reply, nowMs: number): Outcome {
   const { status } = reply;
   const waitMs = retryAfterMs(reply.retryAfter, reply.date, nowMs);
@@ -81,7 +59,10 @@ function namedOutcomes(reply: Reply): ReadonlyMap<string, Outcome> | null {
 }
 
 function namedOutcome(result: Record<string, unknown>, status: number): Outcome {
-  const reason = typeof result.reason === "string" ? printable(result.reason) : `named ${printable(result.status)}`;
+  const reason =
+    typeof result.reason === "string"
+      ? printable(result.reason, reasonLengthMax)
+      : `named ${printable(result.status, reasonLengthMax)}`;
   switch (result.status) {
     case "accepted":
       return accepted;
@@ -118,20 +99,4 @@ function mayNameExceptions(body: Buffer): boolean {
 
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-/** A receiver's words go into our ledger and on screens: short, and printable ASCII only. */
-function printable(words: unknown): string {
-  return String(words)
-    .slice(0, reasonLengthMax)
-    .replace(/[^\x20-\x7e]/g, "?");
-}
-
-function codeOf(error: Error): string | undefined {
-  return "code" in error && typeof error.code === "string" ? error.code : undefined;
-}
-
-/** Codes say it without the addresses that messages carry. */
-function reasonOf(error: Error): string {
-  return codeOf(error) ?? printable(error.message);
 }

@@ -1,7 +1,8 @@
-import { CarillonError } from "../errors.ts";
-import type { Channel, OnReply, Outcome, Probe } from "./channel.ts";
+import { asError, CarillonError } from "../errors.ts";
+import type { Channel, OnReply, Probe } from "./channel.ts";
 import { checkUrl, type EgressPolicy, guardedConnector, type Resolve } from "./egress-guard.ts";
 import { probeConnection } from "./probe-connection.ts";
+import { settleAll } from "./settle-all.ts";
 import { WebhookReceivers } from "./webhook-receivers.ts";
 import { singleOutcome } from "./webhook-reply.ts";
 import { type WebhookRoute, WebhookSending } from "./webhook-sending.ts";
@@ -60,23 +61,15 @@ export function createWebhookChannel(options: WebhookChannelOptions): Channel {
     },
 
     async send(request) {
-      const everything = request.deliveries.map((_, index) => index);
-      const settleAll = (outcome: Outcome) => {
-        if (everything.length > 0)
-          request.settle(
-            everything,
-            everything.map(() => outcome),
-          );
-      };
       const { destination } = request;
       if (destination?.channel !== "webhook")
-        return settleAll({ kind: "rejected", reason: "the endpoint has no destination" });
-      if (closed) return settleAll({ kind: "retry", reason: "not sent: closed" });
+        return settleAll(request, { kind: "rejected", reason: "the endpoint has no destination" });
+      if (closed) return settleAll(request, { kind: "retry", reason: "not sent: closed" });
       let receiver: WebhookRoute;
       try {
         receiver = receivers.of(destination);
       } catch (error) {
-        return settleAll(singleOutcome({ kind: "unsent", error: asError(error) }, nowMs()));
+        return settleAll(request, singleOutcome({ kind: "unsent", error: asError(error) }, nowMs()));
       }
       await new WebhookSending(request, destination, receiver, nowMs).run();
     },
@@ -103,8 +96,4 @@ function refusedConnection(error: Error): Probe {
   const why = "code" in error && typeof error.code === "string" ? error.code : error.message;
   const toDo = "Look whether the receiver runs, and whether this machine may reach it; its certificate must be valid.";
   return { well: false, found: `no connection (${why})`, toDo };
-}
-
-function asError(error: unknown): Error {
-  return error instanceof Error ? error : new Error(String(error));
 }

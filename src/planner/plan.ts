@@ -1,3 +1,4 @@
+import { asError } from "../errors.ts";
 import type { Rule } from "../reminder/rule.ts";
 import { readClocks } from "../store/clock.ts";
 import type { Database } from "../store/database.ts";
@@ -62,7 +63,7 @@ export async function planDue(db: Database, options: PlannerOptions, signal: Abo
 
   const lanes: Promise<Error | null>[] = [];
   function beginLane(): void {
-    if (lanes.length < atOnce) lanes.push(planOn().then(() => null, failureOf));
+    if (lanes.length < atOnce) lanes.push(planOn().then(() => null, asError));
   }
   async function planOn(): Promise<void> {
     for (let full = true; full && !signal.aborted; ) {
@@ -83,10 +84,6 @@ export async function planDue(db: Database, options: PlannerOptions, signal: Abo
   for (const lane of lanes) failures.push(await lane);
   for (const failure of failures) if (failure !== null) throw failure;
   return { schedules, buckets, cutByMs: nowMs + cutAheadMs };
-}
-
-function failureOf(error: unknown): Error {
-  return error instanceof Error ? error : new Error(String(error));
 }
 
 /** One schedule that can't be planned must not keep the rest of its batch from being planned; `attention` shows it. */

@@ -1,42 +1,48 @@
 import type { Delivery, OnReply, Outcome, SendRequest } from "./channel.ts";
-import { type FcmBodies, fcmPayloadBytesMax } from "./fcm-body.ts";
-import { fcmOutcome, saysTokenRefused } from "./fcm-reply.ts";
-import type { AccessToken, AccessTokens, Authorised } from "./fcm-token.ts";
 import type { Http2Lane } from "./http2-lane.ts";
 import type { Ending, Parcel, Source } from "./lane.ts";
 import { observed } from "./observed.ts";
 
-/** FCM answers with one object, and names in it the fields that it refuses. */
-const replyBytesMax = 16_384;
+/** A token, or what its lack makes of every delivery. */
+export type Authorised<Token> =
+  | { readonly kind: "token"; readonly token: Token }
+  | { readonly kind: "refused"; readonly outcome: Outcome };
 
-/** Where a destination's requests go and how they are authorised. */
-export interface FcmRoute {
+/** What a provider's requests look like, and what its answers mean: one request a device, authorised by a token. */
+export interface Provider<Token> {
   readonly lane: Pick<Http2Lane, "post" | "abort">;
-  readonly tokens: Pick<AccessTokens, "current" | "replacing">;
   readonly onReply?: OnReply | undefined;
+  readonly replyBytesMax: number;
+  /** a message with more is not sent */
+  readonly payloadBytesMax: number;
+  payloadBytes(delivery: Delivery): number;
+  parcel(delivery: Delivery, token: Token): Pick<Parcel, "path" | "headers" | "body">;
+  /** never rejects */
+  token(): Promise<Authorised<Token>>;
+  /** Whether the token was refused and nothing else: it is certain that nothing was accepted, and a new one may do. */
+  saysTokenRefused(ending: Ending): boolean;
+  /** Another token, after this one was refused by this answer; never rejects. */
+  tokenInPlaceOf(refused: Token, ending: Ending): Promise<Authorised<Token>>;
+  outcome(ending: Ending): Outcome;
 }
 
 /** One call of `send`: gives its requests out one by one and settles what becomes of them. */
-export class FcmSending implements Source {
+export class AuthorisedSending<Token> implements Source {
   readonly #request: SendRequest;
-  readonly #route: FcmRoute;
-  readonly #bodies: FcmBodies;
-  readonly #nowMs: () => number;
+  readonly #provider: Provider<Token>;
   readonly #done = Promise.withResolvers<void>();
   readonly #aborted = Promise.withResolvers<null>();
-  /** refused for their access token, to be asked once more with a new one */
+  /** refused for their token, to be asked once more with a new one */
   readonly #again: number[] = [];
   readonly #askedAgain = new Set<number>();
-  #token: AccessToken | null = null;
+  #token: Token | null = null;
   #isPosted = false;
   #next = 0;
   #unsettled: number;
 
-  constructor(request: SendRequest, route: FcmRoute, bodies: FcmBodies, nowMs: () => number) {
+  constructor(request: SendRequest, provider: Provider<Token>) {
     this.#request = request;
-    this.#route = route;
-    this.#bodies = bodies;
-    this.#nowMs = nowMs;
+    this.#provider = provider;
     this.#unsettled = request.deliveries.length;
   }
 
@@ -46,21 +52,25 @@ export class FcmSending implements Source {
     if (signal.aborted) return this.giveUp(aborted());
     const abort = () => {
       this.#aborted.resolve(null);
-      this.#route.lane.abort(this, new Error("aborted"));
+      this.#provider.lane.abort(this, new Error("aborted"));
     };
     signal.addEventListener("abort", abort, { once: true });
-    this.#proceed(await this.#orAborted(this.#route.tokens.current()));
+    const authorised = await this.#orAborted(this.#provider.token());
+    if (authorised === null) this.giveUp(aborted());
+    else if (authorised.kind === "refused") this.#settleRest(authorised.outcome);
+    else this.#post(authorised.token);
     await this.#done.promise;
     signal.removeEventListener("abort", abort);
   }
 
   next(): Parcel | null {
+    const { payloadBytesMax } = this.#provider;
     for (let index = this.#nextIndex(); index !== null; index = this.#nextIndex()) {
       const delivery = this.#request.deliveries[index];
       if (delivery === undefined || this.#token === null) continue;
-      const bytes = this.#bodies.payloadBytes(delivery.message);
-      if (bytes > fcmPayloadBytesMax) {
-        const reason = `the payload has ${bytes} bytes, ${fcmPayloadBytesMax} at most are taken`;
+      const bytes = this.#provider.payloadBytes(delivery);
+      if (bytes > payloadBytesMax) {
+        const reason = `the payload has ${bytes} bytes, ${payloadBytesMax} at most are taken`;
         this.#settle(index, { kind: "rejected", reason });
       } else if (this.#request.mayBegin()) {
         return this.#parcel(index, delivery, this.#token);
@@ -74,16 +84,7 @@ export class FcmSending implements Source {
 
   giveUp(ending: Ending): void {
     this.#isPosted = false;
-    this.#settleRest(fcmOutcome(ending, this.#nowMs()));
-  }
-
-  #proceed(authorised: Authorised | null): void {
-    if (authorised === null) this.giveUp(aborted());
-    else if (authorised.kind === "refused") this.#settleRest(authorised.outcome);
-    else {
-      this.#token = authorised.token;
-      this.#post();
-    }
+    this.#settleRest(this.#provider.outcome(ending));
   }
 
   #nextIndex(): number | null {
@@ -94,52 +95,50 @@ export class FcmSending implements Source {
     return this.#next - 1;
   }
 
-  #parcel(index: number, delivery: Delivery, token: AccessToken): Parcel {
-    const { timeoutMs } = this.#request;
+  #parcel(index: number, delivery: Delivery, token: Token): Parcel {
+    const { replyBytesMax, onReply } = this.#provider;
     return {
-      headers: ["content-type", "application/json", "authorization", token.bearer],
-      body: this.#bodies.body(delivery),
-      timeoutMs,
+      ...this.#provider.parcel(delivery, token),
+      timeoutMs: this.#request.timeoutMs,
       replyBytesMax,
       keepReply: true,
       mayBegin: () => this.#request.mayBegin(),
-      ended: observed(this.#route.onReply, (ending) => this.#ended(index, token, ending)),
+      ended: observed(onReply, (ending) => this.#ended(index, token, ending)),
     };
   }
 
-  #ended(index: number, token: AccessToken, ending: Ending): void {
-    if (saysTokenRefused(ending) && !this.#askedAgain.has(index)) {
+  #ended(index: number, token: Token, ending: Ending): void {
+    if (this.#provider.saysTokenRefused(ending) && !this.#askedAgain.has(index)) {
       this.#askedAgain.add(index);
       void this.#askAgain(index, token, ending);
     } else {
-      this.#settle(index, fcmOutcome(ending, this.#nowMs()));
+      this.#settle(index, this.#provider.outcome(ending));
     }
   }
 
   /** Nothing was accepted, so that asking again can't ring twice. */
-  async #askAgain(index: number, refused: AccessToken, ending: Ending): Promise<void> {
-    const fresh = await this.#orAborted(this.#route.tokens.replacing(refused));
-    if (fresh === null) {
+  async #askAgain(index: number, refused: Token, ending: Ending): Promise<void> {
+    const fresh = await this.#orAborted(this.#provider.tokenInPlaceOf(refused, ending));
+    if (fresh === null || this.#request.signal.aborted) {
       this.#settle(index, { kind: "retry", reason: "not sent: aborted" });
-    } else if (fresh.kind === "token") {
-      this.#token = fresh.token;
-      this.#again.push(index);
-      this.#post();
+    } else if (fresh.kind === "refused") {
+      this.#settle(index, fresh.outcome);
     } else {
-      // The account is refused for good: so is what it was to authorise. Else only the asking has failed.
-      this.#settle(index, fresh.outcome.kind === "auth" ? fcmOutcome(ending, this.#nowMs()) : fresh.outcome);
+      this.#again.push(index);
+      this.#post(fresh.token);
     }
   }
 
-  #orAborted(authorised: Promise<Authorised>): Promise<Authorised | null> {
-    return Promise.race([authorised, this.#aborted.promise]);
+  #orAborted<T>(waited: Promise<T>): Promise<T | null> {
+    return Promise.race([waited, this.#aborted.promise]);
   }
 
   /** The lane asks for parcels until it is told that there are none; only then may it be given this source again. */
-  #post(): void {
+  #post(token: Token): void {
+    this.#token = token;
     if (this.#isPosted) return;
     this.#isPosted = true;
-    this.#route.lane.post(this);
+    this.#provider.lane.post(this);
   }
 
   #settleRest(outcome: Outcome): void {
