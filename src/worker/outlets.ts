@@ -5,7 +5,7 @@ import type { Executor } from "../store/executor.ts";
 import { markStopped, reserve } from "../store/outlets.ts";
 import { Circuit } from "./circuit.ts";
 import { Pace } from "./pace.ts";
-import type { Held } from "./verdict.ts";
+import type { HeldBack } from "./verdict.ts";
 
 /** What is common to all that a worker sends to one far side: whether it is worth sending, and how fast it may. */
 export interface Outlet {
@@ -14,7 +14,7 @@ export interface Outlet {
   /** tells the circuit what became of what it admitted */
   settled(outcomes: readonly Outcome[]): void;
   /** for what may not go now */
-  held(waitMs: number): Held;
+  heldBack(waitMs: number): HeldBack;
 }
 
 /** The outlets of one worker, by destination and, where a destination has several far sides, by route. */
@@ -54,7 +54,7 @@ export class Outlets {
       settled: (outcomes) => {
         if (circuit.settled(outcomes)) this.#tell(destinationId, route, circuit);
       },
-      held: (waitMs) => ({ kind: "held", reason: reasonOf(circuit), waitMs }),
+      heldBack: (waitMs) => ({ kind: "held_back", reason: reasonOf(circuit), waitMs }),
     };
   }
 

@@ -5,7 +5,7 @@ import type { WorkerContext } from "./context.ts";
 import type { HeldGroup } from "./held-group.ts";
 import { type Judged, ledgerEntry } from "./ledger-entry.ts";
 import { persist } from "./patience.ts";
-import { type Held, judge } from "./verdict.ts";
+import { type HeldBack, judge } from "./verdict.ts";
 
 /**
  * Records what becomes of a chunk's members: every few milliseconds what has come in by then, and the rest with the last
@@ -48,7 +48,7 @@ export class ChunkRecord {
     return this.#finished.promise;
   }
 
-  settle(members: readonly Member[], outcomes: readonly (Outcome | Held)[]): void {
+  settle(members: readonly Member[], outcomes: readonly (Outcome | HeldBack)[]): void {
     const { clock, random } = this.#worker;
     const { group } = this.#held;
     const nowMs = clock.nowMs();

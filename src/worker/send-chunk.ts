@@ -8,7 +8,7 @@ import type { HeldGroup } from "./held-group.ts";
 import type { Outlet } from "./outlets.ts";
 import { paceWaitMs } from "./pace.ts";
 import type { ChunkRecord } from "./record-chunk.ts";
-import type { Held } from "./verdict.ts";
+import type { HeldBack } from "./verdict.ts";
 
 /** What all reminders of one group have in common. */
 export function momentOf(held: HeldGroup, nodeName: string): Moment {
@@ -71,7 +71,7 @@ export async function sendChunk(
     }
     const outlet = worker.outlets.of(destinationId, route);
     const admitted = outlet.circuit.admit(letters.length);
-    if (admitted < letters.length) settleLetters(letters.slice(admitted), outlet.held(outlet.circuit.waitMs));
+    if (admitted < letters.length) settleLetters(letters.slice(admitted), outlet.heldBack(outlet.circuit.waitMs));
     if (admitted > 0) await sendAtPace(channel, destination, outlet, letters.slice(0, admitted));
   }
 
@@ -111,7 +111,7 @@ export async function sendChunk(
     });
     if (waitMs === 0) return send(channel, destination, outlet, letters);
     outlet.circuit.withdraw(letters.length);
-    settleLetters(letters, outlet.held(waitMs));
+    settleLetters(letters, outlet.heldBack(waitMs));
   }
 
   function send(
@@ -143,14 +143,14 @@ export async function sendChunk(
     });
   }
 
-  function settleLetters(letters: readonly Letter[], outcome: Outcome | Held): void {
+  function settleLetters(letters: readonly Letter[], outcome: Outcome | HeldBack): void {
     settleAll(
       letters.map(({ member }) => member),
       outcome,
     );
   }
 
-  function settleAll(members: readonly Member[], outcome: Outcome | Held): void {
+  function settleAll(members: readonly Member[], outcome: Outcome | HeldBack): void {
     record.settle(
       members,
       members.map(() => outcome),

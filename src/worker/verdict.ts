@@ -29,17 +29,17 @@ export interface Circumstances {
 export const heldBack = "held_back";
 
 /** What this worker did not even hand to a channel: its circuit is open, or its pace is used up. No attempt is burned. */
-export interface Held {
-  readonly kind: "held";
+export interface HeldBack {
+  readonly kind: "held_back";
   readonly reason: string;
   readonly waitMs: number;
 }
 
-/** What is held as long as its expiry is tried once more so shortly before it. */
+/** What would be held back for as long as its expiry is tried once more so shortly before it. */
 const lastTryMs = 1_000;
 
 /** Decides what becomes of a delivery after an outcome, by the classes that docs/channels/README.md lists. */
-export function judge(outcome: Outcome | Held, circumstances: Circumstances): Verdict {
+export function judge(outcome: Outcome | HeldBack, circumstances: Circumstances): Verdict {
   const { attempt, nowMs, expiresAtMs } = circumstances;
   switch (outcome.kind) {
     case "accepted":
@@ -61,11 +61,13 @@ export function judge(outcome: Outcome | Held, circumstances: Circumstances): Ve
       if (nextMs !== null) return again(outcomeCodes.deferred, outcome, attempt + 1, nextMs, nowMs);
       return final(attempt + 1 >= attemptsMax ? outcomeCodes.attemptsExhausted : outcomeCodes.expired, outcome);
     }
-    case "held": {
+    case "held_back": {
       if (nowMs >= expiresAtMs) return final(outcomeCodes.expired, outcome);
-      // all that were held together don't come back together
+      // all that were held back together don't come back together
       const wantedMs = nowMs + outcome.waitMs * (1 + circumstances.random);
-      const nextMs = Math.min(wantedMs, Math.max(nowMs, expiresAtMs - lastTryMs));
+      const lastMs = expiresAtMs - lastTryMs;
+      // after the last try only the expiry is left: asked again and again until then, it would be for nothing
+      const nextMs = nowMs < lastMs ? Math.min(wantedMs, lastMs) : expiresAtMs;
       return again(outcomeCodes.deferred, outcome, Math.max(1, attempt), nextMs, nowMs);
     }
     case "auth": {
@@ -84,7 +86,7 @@ export function judge(outcome: Outcome | Held, circumstances: Circumstances): Ve
   }
 }
 
-type Failed = Exclude<Outcome, { kind: "accepted" }> | Held;
+type Failed = Exclude<Outcome, { kind: "accepted" }> | HeldBack;
 
 const accepted: Verdict = { code: outcomeCodes.accepted, reason: null, httpStatus: null, gone: false, next: null };
 

@@ -100,3 +100,29 @@ describe("judge", () => {
     expect(wait(0.999)).toBeLessThan(8000);
   });
 });
+
+describe("what is held back", () => {
+  const heldBack = { kind: "held_back", reason: "not sent: the destination is silent", waitMs: 8_000 } as const;
+  const judged = (circumstances: Partial<Circumstances> = {}) =>
+    judge(heldBack, {
+      deliveryMode: "at_most_once",
+      attempt: 6,
+      nowMs,
+      expiresAtMs: soon,
+      random: 0,
+      ...circumstances,
+    });
+
+  it("burns no attempt, though it be the last, and comes back after its wait, each at a time of its own", () => {
+    expect(judged()).toMatchObject({ code: 50, httpStatus: null, next: { attempt: 6, waitMs: 8_000 } });
+    expect(judged({ attempt: last, random: 0.5 }).next).toEqual({ attempt: last, waitMs: 12_000 });
+    // the next one is an attempt of its own
+    expect(judged({ attempt: 0 }).next?.attempt).toBe(1);
+  });
+
+  it("is tried once more right before it expires, where it would wait for longer, and then expires", () => {
+    expect(judged({ expiresAtMs: nowMs + 5_000 }).next?.waitMs).toBe(4_000);
+    expect(judged({ expiresAtMs: nowMs + 500 }).next?.waitMs).toBe(500);
+    expect(judged({ expiresAtMs: nowMs })).toMatchObject({ code: 20, next: null });
+  });
+});
