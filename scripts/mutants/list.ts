@@ -62,11 +62,28 @@ export const mutants: readonly Mutant[] = [
     "where (select waiting from tally) > 100000",
     "test/store/gate.test.ts",
   ),
+  {
+    name: "gate: what is held again leaves what is deferred",
+    // both: in one statement whichever of the two comes first has the row
+    edits: [
+      {
+        file: intent,
+        find: `takenWith(\`m.code not in (0, \${outcomeCodes.heldByQuietHours})\`)`,
+        replace: "takenWith('m.code <> 0')",
+      },
+      {
+        file: intent,
+        find: `takenWith(\`m.code = \${outcomeCodes.heldByQuietHours}\`)`,
+        replace: "takenWith('false')",
+      },
+    ],
+    tests: ["test/store/gate.test.ts"],
+  },
   mutant(
-    "gate: what is held again leaves what is deferred",
+    "gate: what is held again comes when it would have come",
     intent,
-    `takenWith(\`m.code not in (0, \${outcomeCodes.heldByQuietHours})\`)`,
-    "takenWith('m.code <> 0')",
+    `takenWith(\`m.code = \${outcomeCodes.heldByQuietHours}\`)`,
+    "takenWith('false')",
     "test/store/gate.test.ts",
   ),
   mutant(
@@ -355,6 +372,28 @@ export const mutants: readonly Mutant[] = [
     "create trigger rule_is_canonical after insert",
     "create trigger rule_is_canonical before insert",
     "test/store/halt.test.ts",
+  ),
+  mutant(
+    "push: a request without an answer is made once more, as if its token had been refused",
+    "src/channels/authorised-sending.ts",
+    "this.#provider.saysTokenRefused(ending) && ",
+    '(this.#provider.saysTokenRefused(ending) || ending.kind === "broken_off") && ',
+    "test/channels/fcm.conformance.test.ts",
+    "test/channels/apns.conformance.test.ts",
+  ),
+  mutant(
+    "push: a refused token is asked for without end",
+    "src/channels/authorised-sending.ts",
+    "this.#askedAgain.add(index);",
+    "",
+    "test/channels/fcm.test.ts",
+  ),
+  mutant(
+    "held back: an attempt is burned",
+    "src/worker/verdict.ts",
+    'again(outcomeCodes.deferred, outcome, Math.max(1, attempt), nextMs, nowMs);\n    }\n    case "auth"',
+    'again(outcomeCodes.deferred, outcome, attempt + 1, nextMs, nowMs);\n    }\n    case "auth"',
+    "test/worker/verdict.test.ts",
   ),
   mutant(
     "circuit: one refusal stops a destination",

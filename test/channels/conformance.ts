@@ -174,6 +174,7 @@ export function describeChannel(name: string, setup: () => Promise<ChannelUnderT
       const { outcomes, settled } = await sending;
       expect(outcomes[0]?.kind).toBe("in_doubt");
       expect(settled).toEqual([1]);
+      expect(under.arrived()).toBe(1);
     });
 
     it("calls what is under way at an abort in doubt", async () => {
