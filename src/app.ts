@@ -14,7 +14,7 @@ import { type Database, openDatabase } from "./store/database.ts";
 import { assertMigrated } from "./store/migrate.ts";
 import { adoptZoneData } from "./store/zone-data.ts";
 import { startWatchdog } from "./worker/watchdog.ts";
-import { startWorker, type Worker } from "./worker/worker.ts";
+import { startWorker, type Worker, workerConnections } from "./worker/worker.ts";
 
 /** The composition root: puts the parts of a node together. Each part is stopped by the lifecycle, last one first. */
 
@@ -31,8 +31,17 @@ export interface NodeDeps {
 /** A live node counts as dead, and is no longer counted on when moments are cut, after so many missed leases. */
 const aliveLeases = 1;
 const groupsPerNode = 4;
+/** of the pool that plans, and of the one that its jobs run on */
+const plannerPoolSize = 4;
+/** How many connections to Postgres a node that serves the API opens at most. */
+export const apiNodeConnections = 10;
 const groupFloor = 500;
 const cutBatch = 1000;
+
+/** How many connections to Postgres a node that works, with so many slots, opens at most. */
+export function workerNodeConnections(slots: number): number {
+  return workerConnections(slots) + 2 * plannerPoolSize;
+}
 
 /** How a planning node with this configuration cuts moments into groups. */
 export function cutOptions({ lease, planner }: Config): CutOptions {
@@ -64,7 +73,7 @@ export async function startWorkerNode(
         onError: (error) => faults.warn("pool", { err: error }, "a connection to Postgres broke"),
       }),
     );
-  const db = open("planner", 4);
+  const db = open("planner", plannerPoolSize);
   await assertMigrated(db);
   const worker = lifecycle.use(
     "worker",
@@ -89,7 +98,7 @@ export async function startWorkerNode(
   const planner = runPlanner(
     {
       db,
-      jobsDb: open("planner jobs", 4, true),
+      jobsDb: open("planner jobs", plannerPoolSize, true),
       options: { horizonMs, leadMs, pollMs, drainMs, tzdata },
       cut: cutOptions(config),
       logger,
@@ -135,7 +144,7 @@ export async function startApiNode(
     openDatabase({
       url: requireDatabaseUrl(config),
       applicationName: `carillon api ${config.nodeName}`,
-      max: 10,
+      max: apiNodeConnections,
       onError: (error) => faults.warn("pool", { err: error }, "a connection to Postgres broke"),
     }),
   );

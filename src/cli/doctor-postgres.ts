@@ -1,3 +1,4 @@
+import { apiNodeConnections, workerNodeConnections } from "../app.ts";
 import { zoneDataVersion } from "../config.ts";
 import { readClockSkewMs, readLiveSlots, readServerFacts } from "../store/server-facts.ts";
 import { newestZoneData } from "../store/zone-data.ts";
@@ -6,9 +7,6 @@ import type { Finding, Patient } from "./doctor.ts";
 const oldestMajor = 15;
 /** As the view `attention` has it. It decides nothing, but tells of a sick machine; and providers check the time of tokens. */
 const skewMsMax = 500;
-/** Of an API, and of a worker with so many slots (docs/operating.md, "Postgres"). */
-const apiConnections = 10;
-const workerConnections = (slots: number) => 2 * slots + 11;
 
 export async function checkPostgres({ db }: Patient): Promise<readonly Finding[]> {
   const { version, major } = await readServerFacts(db.pool);
@@ -45,7 +43,7 @@ export async function checkPools({ db, config }: Patient): Promise<readonly Find
   ]);
   const slots = liveSlots.length === 0 ? [config.worker.slots] : liveSlots;
   const apiCount = Math.max(1, apis);
-  const needed = slots.reduce((sum, each) => sum + workerConnections(each), apiCount * apiConnections);
+  const needed = slots.reduce((sum, each) => sum + workerNodeConnections(each), apiCount * apiNodeConnections);
   const nodes = `${counted(slots.length, "worker")} and ${counted(apiCount, "API")}`;
   const found = `${nodes} open up to ${needed}; of ${connections} others have ${othersConnected}`;
   if (needed + othersConnected <= connections) return [{ check, state: "ok", found }];

@@ -59,6 +59,15 @@ export interface Worker extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
+/** How many connections each pool of a worker opens at most. */
+const poolSizes = (slots: number) => ({ worker: slots + 2, jobs: slots + 1, heartbeat: 1 });
+
+/** How many connections a worker opens at most, all its pools together. */
+export function workerConnections(slots: number): number {
+  const { worker, jobs, heartbeat } = poolSizes(slots);
+  return worker + jobs + heartbeat;
+}
+
 const groupPayload = z.object({
   bucketId: z.string(),
   groupNumber: z.number().int(),
@@ -88,10 +97,11 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
       onError,
     });
   await using stack = new AsyncDisposableStack();
-  const db = stack.use(open("worker", slots + 2, false));
+  const sizes = poolSizes(slots);
+  const db = stack.use(open("worker", sizes.worker, false));
   // one connection listens; the others fetch and complete jobs, claim groups and keep paces
-  const jobsDb = stack.use(open("jobs", slots + 1, true));
-  const heartbeatDb = stack.use(open("heartbeat", 1, true));
+  const jobsDb = stack.use(open("jobs", sizes.jobs, true));
+  const heartbeatDb = stack.use(open("heartbeat", sizes.heartbeat, true));
 
   const draining = new AbortController();
   const abandon = new AbortController();

@@ -9,6 +9,7 @@ import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
+import { apiNodeConnections, workerNodeConnections } from "../../src/app.ts";
 import type { Delivery, Message, Moment } from "../../src/channels/channel.ts";
 import { createWebhookChannel } from "../../src/channels/webhook.ts";
 import { momentBodies } from "../../src/channels/webhook-body.ts";
@@ -92,6 +93,16 @@ describe("what is written", () => {
 });
 
 describe("docs/operating.md", () => {
+  it("says how many connections a node opens", () => {
+    const { slots } = readConfig({}).worker;
+    const [, more, worker, api] =
+      /2 x `CARILLON_SLOTS` \+ (\d+) connections \((\d+)\), an API up to (\d+)/.exec(read("docs/operating.md")) ?? [];
+    expect(Number(worker)).toBe(workerNodeConnections(slots));
+    expect(2 * slots + Number(more)).toBe(workerNodeConnections(slots));
+    expect(workerNodeConnections(slots + 1) - workerNodeConnections(slots)).toBe(2);
+    expect(Number(api)).toBe(apiNodeConnections);
+  });
+
   const variables = rowsOf("docs/operating.md", /^`[A-Z_]+`$/).map(([name = "", preset = ""]) => ({
     name: name.slice(1, -1),
     preset,

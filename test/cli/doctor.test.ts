@@ -118,14 +118,14 @@ describe("carillon doctor", () => {
     const large = await registerNode(pool, { ...node, name: "large", slots: 400 });
     await registerNode(pool, { ...node, name: "small", slots: 8 });
     const crowded = (await doctor({ DATABASE_URL: test.url })).of("connections");
-    // 2 x 400 + 11, 2 x 8 + 11, and one API
+    // 2 x 400 + 12, 2 x 8 + 12, and one API
     expect(crowded).toMatchObject({
       state: "problem",
-      found: expect.stringMatching(/2 workers and 1 API open up to 848;/),
+      found: expect.stringMatching(/2 workers and 1 API open up to 850;/),
     });
     await stopNode(pool, large);
     const room = (await doctor({ DATABASE_URL: test.url })).of("connections");
-    expect(room).toMatchObject({ state: "ok", found: expect.stringMatching(/1 worker and 1 API open up to 37;/) });
+    expect(room).toMatchObject({ state: "ok", found: expect.stringMatching(/1 worker and 1 API open up to 38;/) });
   });
 
   it("goes no further where Postgres is away or not migrated", async () => {
