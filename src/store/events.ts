@@ -59,7 +59,8 @@ export async function dueListeners(executor: Executor): Promise<readonly DueList
 }
 
 /**
- * Takes up to `limit` events of a listener that are due, those that have waited longest first.
+ * Takes up to `limit` events of a listener that are due, those that have waited longest first; none of one that is put
+ * off, which is asked here once more: whoever found it due may have found so before that.
  *
  * @param leaseMs nobody else takes them for so long
  */
@@ -81,6 +82,7 @@ export async function claimEvents(
         select event_id
         from carillon.events
         where destination_id = $1 and next_try_at <= clock_timestamp()
+          and (select l.not_before <= clock_timestamp() from carillon.event_listeners l where l.destination_id = $1)
         order by next_try_at
         limit $2
         for no key update skip locked

@@ -308,6 +308,8 @@ describe("an event that is being sent", () => {
     const due = () => dueListeners(engine.db.pool);
     expect(await due()).toEqual([{ destinationId: listener, failures: 0 }]);
     await putOffListener(engine.db.pool, listener, 60_000);
+    // whoever found it due before that finds nothing of it any more
+    expect(await claimEvents(engine.db.pool, listener, { limit: 10, leaseMs: 60_000 })).toEqual([]);
     expect(await due()).toEqual([]);
     await putOffListener(engine.db.pool, listener, 0);
     expect(await due()).toEqual([{ destinationId: listener, failures: 2 }]);
