@@ -122,6 +122,7 @@ const muted = ({ page, many = false, at = "carillon.clock()" }: Asking) =>
         and m.muted_until > ${at}
       limit 1
     ) m
+    where exists (select from carillon.mutes)
   )`
     : `
   muted as materialized (
