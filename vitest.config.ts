@@ -1,5 +1,9 @@
 import "./test/support/guard.ts";
+import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
+
+// Tests start many processes. What Node compiled for one of them the others need not compile again.
+process.env.NODE_COMPILE_CACHE ??= fileURLToPath(new URL("node_modules/.cache/node-compile", import.meta.url));
 
 export default defineConfig({
   test: {
